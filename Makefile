@@ -1,0 +1,82 @@
+# streamkit: `make help` lists the targets. `make demo` and `make test` work as the first command on a machine with
+# Python 3.11+ and make: they build .venv (with uv where it is installed, else venv and pip). A stamp file that depends
+# on pyproject.toml makes the second time free.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+RUNTIME := $(VENV)/.streamkit-runtime# stamp: the project is installed, with what a service needs
+DEV := $(VENV)/.streamkit-dev# stamp: and with what tests and checks need
+FAST_TIERS := unit conformance golden plan driver arch docs sim
+TYPED := $(wildcard streamkit services tests/support benchmarks)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(RUNTIME) ## Run the worked example (embedded broker, or KAFKA_BOOTSTRAP_SERVERS)
+	@$(PY) -m services.bids.demo
+
+.PHONY: test
+test: lint ## Lint, then every test, on a real Kafka (it is found by itself)
+	@$(PY) -m pytest
+
+.PHONY: test-fast
+test-fast: $(DEV) ## Every test that needs no broker
+	@$(PY) -m pytest --no-broker $(wildcard $(addprefix tests/,$(FAST_TIERS)))
+
+.PHONY: lint
+lint: $(DEV) ## Style, types and the direction of imports
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy $(TYPED)
+	@$(VENV)/bin/lint-imports --no-logo
+
+.PHONY: format
+format: $(DEV) ## Format, and repair what ruff can repair
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+.PHONY: bench-quick
+bench-quick: $(DEV) ## Throughput beside a hand-written loop, in one short run
+	@$(PY) -m benchmarks.quick
+
+.PHONY: broker
+broker: $(DEV) ## Start a real Kafka for an hour and print its address
+	@$(PY) -m tests.support.broker
+
+.PHONY: clean
+clean: ## Delete caches and build output
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The interpreter: PYTHON if it is given, else the first of these names that answers and is new enough (a pyenv shim may
+# exist and not answer). $(1) is what to install.
+define install
+	@if [ ! -x $(PY) ]; then \
+		new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+		for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python); do \
+			"$$python" -c "$$new_enough" 2>/dev/null && break; python=; \
+		done; \
+		if command -v uv >/dev/null; then uv venv --quiet --python "$${python:->=3.11}" $(VENV); \
+		elif [ -n "$$python" ]; then "$$python" -m venv $(VENV); \
+		else echo "streamkit needs Python 3.11 or later: install it, or name it with make PYTHON=/path/to/python" >&2; exit 1; fi; \
+	fi
+	@echo "Installing streamkit into $(VENV) ..."
+	@if command -v uv >/dev/null; then uv pip install --quiet --python $(PY) -e "$(1)"; \
+	else $(PY) -m pip install --quiet --disable-pip-version-check -e "$(1)"; fi
+	@touch $@
+endef
+
+$(RUNTIME): pyproject.toml
+	$(call install,.)
+
+$(DEV): pyproject.toml
+	$(call install,.[dev])
+	@touch $(RUNTIME)
