@@ -1,0 +1,114 @@
+"""Nothing that a test run started outlives it, not even a run that was killed with SIGKILL.
+
+A watchdog is a small process of its own that holds the reading end of a pipe. The test process tells it what to clean up
+(processes, directories, containers); when the test process is gone, however it went, the kernel closes the pipe, and the
+watchdog cleans up and ends. (`PR_SET_PDEATHSIG` would do it for processes, but on Linux only, it fires when the starting
+*thread* ends, and it leaves directories and containers behind.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import IO, Self
+
+
+class Watchdog:
+    """The test process's side: what is watched is cleaned up when this process ends without `release`."""
+
+    def __init__(self) -> None:
+        # A session of its own: Ctrl-C in the terminal must reach pytest only, which then stops things in order.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, start_new_session=True, text=True, bufsize=1
+        )
+
+    def watch_process(self, pid: int) -> None:
+        self._say(f"process {pid}")
+
+    def forget_process(self, pid: int) -> None:
+        """To be said before the process is waited for: afterwards its id may belong to somebody else."""
+        self._say(f"forget {pid}")
+
+    def watch_directory(self, path: os.PathLike[str]) -> None:
+        self._say(f"directory {os.fspath(path)}")
+
+    def watch_container(self, container_id: str) -> None:
+        self._say(f"container {container_id}")
+
+    def release(self) -> None:
+        """All is stopped in order: there is nothing left to clean up."""
+        with contextlib.suppress(BrokenPipeError):  # the watchdog is already gone
+            self._say("release")
+            self._pipe.close()
+        self._process.wait(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def _pipe(self) -> IO[str]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _say(self, line: str) -> None:
+        self._pipe.write(line + "\n")
+
+
+class _Watched:
+    """The watchdog's side: what to clean up."""
+
+    def __init__(self) -> None:
+        self.processes: dict[int, int | None] = {}  # process id -> file descriptor that pins it (Linux), so that a
+        self.directories: list[str] = []  # process which got the same id later is never hit
+        self.containers: list[str] = []
+
+    def hear(self, verb: str, what: str) -> None:
+        if verb == "process":
+            with contextlib.suppress(ProcessLookupError):
+                self.processes[int(what)] = os.pidfd_open(int(what)) if hasattr(os, "pidfd_open") else None
+        elif verb == "forget":
+            descriptor = self.processes.pop(int(what), None)
+            if descriptor is not None:
+                os.close(descriptor)
+        elif verb == "directory":
+            self.directories.append(what)
+        elif verb == "container":
+            self.containers.append(what)
+
+    def clean_up(self) -> None:
+        for pid, descriptor in self.processes.items():
+            with contextlib.suppress(ProcessLookupError):
+                if descriptor is not None:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                else:
+                    os.kill(pid, signal.SIGKILL)
+        for path in self.directories:
+            shutil.rmtree(path, ignore_errors=True)
+        if self.containers:
+            import docker
+
+            client = docker.from_env(timeout=30)
+            for container in self.containers:
+                with contextlib.suppress(docker.errors.NotFound):
+                    client.containers.get(container).remove(force=True, v=True)
+
+
+def main() -> None:
+    watched = _Watched()
+    for line in sys.stdin:
+        verb, _, what = line.rstrip("\n").partition(" ")
+        if verb == "release":
+            return
+        watched.hear(verb, what)
+    watched.clean_up()
+
+
+if __name__ == "__main__":
+    main()
