@@ -1,0 +1,94 @@
+"""Questions about the embedded cluster and changes to it."""
+
+# ruff: noqa: ARG002 - the protocol gives every call a time-out; the embedded cluster answers at once.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from streamkit.kafka.client import Committed, NewTopic, TopicInfo, TopicPartition
+from streamkit.kafka.memory.client.classify import classified
+from streamkit.kafka.memory.client.link import Link
+from streamkit.kafka.memory.faults import Faults, faulty
+from streamkit.kafka.memory.server.broker import Broker
+from streamkit.kafka.memory.server.errors import BrokerError
+from streamkit.kafka.memory.server.log import Isolation
+from streamkit.kafka.memory.server.requests import delete_records, list_offsets, offsets, topics
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _cluster_id(broker: Broker) -> str:
+    return broker.cluster_id
+
+
+class MemoryAdmin:
+    """Implements `Admin`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def faults(self) -> Faults:
+        return self._link.faults
+
+    @property
+    def client_id(self) -> str:
+        return self._link.client_id
+
+    @faulty
+    def cluster_id(self, timeout: float) -> str:
+        return self._ask("cluster_id", _cluster_id)
+
+    @faulty
+    def topic_names(self, timeout: float) -> list[str]:
+        return self._ask("topic_names", topics.list_topics)
+
+    @faulty
+    def describe_topics(self, names: Sequence[str], timeout: float) -> dict[str, TopicInfo | None]:
+        return self._ask("describe_topics", topics.describe_topics, names)
+
+    @faulty
+    def create_topics(self, new_topics: Sequence[NewTopic], timeout: float) -> None:
+        for new in new_topics:
+            try:
+                self._link.send(topics.create_topic, new)
+            except BrokerError as error:
+                if error.code != "TOPIC_ALREADY_EXISTS":
+                    raise classified(error, "create_topics") from error
+
+    @faulty
+    def delete_topics(self, names: Sequence[str], timeout: float) -> None:
+        for name in names:
+            self._ask("delete_topics", topics.delete_topic, name)
+
+    @faulty
+    def end_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
+        return self._ask("end_offsets", list_offsets.list_end_offsets, partitions, Isolation.READ_UNCOMMITTED)
+
+    @faulty
+    def start_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
+        return self._ask("start_offsets", list_offsets.list_start_offsets, partitions)
+
+    @faulty
+    def delete_records(self, before: Mapping[TopicPartition, int], timeout: float) -> None:
+        self._ask("delete_records", delete_records.delete_records, before)
+
+    @faulty
+    def group_offsets(self, group: str, timeout: float) -> dict[TopicPartition, Committed]:
+        return self._ask("group_offsets", offsets.list_offsets_of_group, group)
+
+    @faulty
+    def delete_group(self, group: str, timeout: float) -> None:
+        self._ask("delete_group", offsets.delete_group, group)
+
+    def close(self) -> None:
+        pass
+
+    def _ask(self, call: str, handler: Callable[Concatenate[Broker, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return self._link.send(handler, *args, **kwargs)
+        except BrokerError as error:
+            raise classified(error, call) from error

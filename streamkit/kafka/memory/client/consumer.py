@@ -1,0 +1,95 @@
+"""A member of a consumer group on the embedded cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from streamkit.errors import FatalError, LostOffsetError
+from streamkit.kafka.client import Committed, GroupMetadata, Polled, RebalanceListener, TopicPartition
+from streamkit.kafka.memory.client.classify import classified
+from streamkit.kafka.memory.client.fetcher import Fetcher
+from streamkit.kafka.memory.client.link import Link
+from streamkit.kafka.memory.client.membership import Membership
+from streamkit.kafka.memory.faults import Faults, faulty
+from streamkit.kafka.memory.server.errors import BrokerError
+from streamkit.kafka.memory.server.requests.offsets import fetch_offsets
+
+
+class MemoryConsumer:
+    """Implements `Consumer`."""
+
+    def __init__(self, link: Link, group_id: str) -> None:
+        self._link = link
+        self._group_id = group_id
+        self._fetcher = Fetcher(link, self._group_position)
+        self._membership: Membership | None = None
+
+    @property
+    def faults(self) -> Faults:
+        return self._link.faults
+
+    @property
+    def client_id(self) -> str:
+        return self._link.client_id
+
+    @faulty
+    def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
+        self._membership = Membership(self._link, self._group_id, topics, listener, self._assign)
+
+    @faulty
+    def poll(self, max_records: int, timeout: float) -> Polled:
+        if self._membership is None:
+            raise FatalError("poll before subscribe", code="_STATE", call="poll")
+        deadline = self._link.clock.monotonic() + timeout
+        while True:
+            seen = self._link.version
+            self._membership.keep_up()
+            polled = self._fetcher.fetch(max_records)
+            if polled.batches or polled.ends or not self._link.wait(seen, deadline):
+                return polled
+
+    @faulty
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        self._fetcher.pause(partitions)
+
+    @faulty
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        self._fetcher.resume(partitions)
+
+    @faulty
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._fetcher.seek(tp, offset)
+
+    @faulty
+    def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, Committed | None]:
+        deadline = self._link.clock.monotonic() + timeout
+        while True:
+            seen = self._link.version
+            try:
+                return self._link.send(fetch_offsets, self._group_id, list(partitions))
+            except BrokerError as error:
+                if error.code != "UNSTABLE_OFFSET_COMMIT" or not self._link.wait(seen, deadline):
+                    raise classified(error, "committed") from error
+
+    @faulty
+    def group_metadata(self) -> GroupMetadata:
+        membership = self._membership
+        if membership is None:
+            return GroupMetadata(self._group_id, -1, "")
+        return GroupMetadata(self._group_id, membership.generation, membership.member_id)
+
+    @faulty
+    def close(self) -> None:
+        if self._membership is not None:
+            self._membership.leave()
+            self._membership = None
+
+    def _assign(self, partitions: Sequence[TopicPartition]) -> None:
+        self._fetcher.assign(dict.fromkeys(partitions), paused=True)
+
+    def _group_position(self, tp: TopicPartition) -> int:
+        """Where the group stands; a partition that was never committed has to be sought first (rule R29)."""
+        committed = self._link.send(fetch_offsets, self._group_id, [tp])[tp]
+        if committed is None:
+            raise LostOffsetError(f"{tp}: group {self._group_id} has no committed offset and nobody chose a start position")
+        return committed.offset

@@ -1,0 +1,135 @@
+"""An in-process Kafka cluster, and what tests and tools do to it from outside."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from streamkit.clock import Clock, SystemClock
+from streamkit.kafka.client import Headers, NewTopic, TopicPartition
+from streamkit.kafka.memory.faults import Faults, When
+from streamkit.kafka.memory.server.broker import Broker
+from streamkit.kafka.memory.server.columns import Columns
+from streamkit.kafka.memory.server.log import Isolation
+from streamkit.kafka.memory.server.requests.membership import leave_group
+from streamkit.kafka.memory.server.requests.produce import produce
+from streamkit.kafka.memory.server.requests.topics import create_topic
+from streamkit.kafka.memory.server.requests.transactions import fence_and_abort
+from streamkit.kafka.murmur2 import partition_for
+
+
+class LogRecord(NamedTuple):
+    """A record as it lies in a log."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Cluster:
+    """Topics, consumer groups and transactions in memory, for any number of `MemoryClient`s in any number of threads.
+
+    >>> cluster = Cluster(topics={"bids": 3})
+    >>> cluster.append("bids", b"4.00", key=b"C", partition=1)
+    0
+    >>> [(record.partition, record.offset, record.value) for record in cluster.read("bids")]
+    [(1, 0, b'4.00')]
+    """
+
+    def __init__(self, clock: Clock | None = None, topics: Mapping[str, int] | None = None) -> None:
+        self.broker = Broker(clock or SystemClock(), cluster_id="streamkit-embedded")
+        self.faults = Faults()
+        for name, partitions in (topics or {}).items():
+            self.create_topic(name, partitions)
+
+    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        with self.broker.changed:
+            create_topic(self.broker, NewTopic(name, partitions, config=config or {}))
+
+    def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        partition: int = -1,
+        timestamp: int = 0,
+        headers: Headers | None = None,
+    ) -> int:
+        """What an outside producer without transactions does; returns the record's offset. Partition -1: murmur2 of the
+        key, and 0 for a null key. Timestamp 0: now."""
+        with self.broker.changed:
+            if partition < 0:
+                partition = 0 if key is None else partition_for(key, max(self.broker.partition_count(topic), 1))
+            times = array("q", [timestamp or self.broker.clock.now_ms()])
+            columns = Columns([value], [key], times, None if headers is None else [headers])
+            return produce(self.broker, TopicPartition(topic, partition), columns)
+
+    def read(
+        self,
+        topic: str,
+        isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
+        partitions: Iterable[int] | None = None,
+    ) -> list[LogRecord]:
+        """Everything of a topic that such a reader sees now, partition by partition."""
+        with self.broker.changed:
+            chosen = range(self.broker.partition_count(topic)) if partitions is None else partitions
+            return [
+                record
+                for p in (chosen or [0])  # a topic that does not exist raises
+                for record in self._read_partition(TopicPartition(topic, p), Isolation(isolation))
+            ]
+
+    def _read_partition(self, tp: TopicPartition, isolation: Isolation) -> list[LogRecord]:
+        log = self.broker.log(tp)
+        fetched = log.fetch(log.start_offset, log.high_watermark, isolation)
+        columns = fetched.columns
+        offsets = [offset for span in fetched.spans for offset in range(span.first_offset, span.first_offset + span.records)]
+        headers = columns.headers if columns.headers is not None else [None] * len(columns)
+        return [
+            LogRecord(tp.topic, tp.partition, *row[:4], row[4] or [])
+            for row in zip(offsets, columns.timestamps, columns.keys, columns.values, headers, strict=True)
+        ]
+
+    def members(self, group_id: str) -> dict[str, list[TopicPartition]]:
+        """Member id -> its partitions, in the group's present generation."""
+        with self.broker.changed:
+            group = self.broker.groups.get(group_id)
+            return {m: list(member.assignment) for m, member in group.members.items()} if group is not None else {}
+
+    def has_member(self, group_id: str, member_id: str) -> bool:
+        return member_id in self.members(group_id)
+
+    def expire(self, member_id: str) -> None:
+        """What the coordinator does when the session of a member has timed out: removes it and rebalances. The member
+        learns it (`on_lost`) at its next poll."""
+        with self.broker.changed:
+            for group_id, group in self.broker.groups.items():
+                if member_id in group.members:
+                    leave_group(self.broker, group_id, member_id)
+                    return
+        raise ValueError(f"no group has a member '{member_id}'")
+
+    def open_transactions(self) -> list[str]:
+        """The transactional ids whose transaction is open."""
+        with self.broker.changed:
+            return [transaction.transactional_id for transaction in self.broker.transactions.ongoing()]
+
+    def expire_transaction(self, transactional_id: str) -> None:
+        """What the coordinator does when transaction.timeout.ms is over: aborts it and fences its producer."""
+        with self.broker.changed:
+            for transaction in self.broker.transactions.ongoing():
+                if transaction.transactional_id == transactional_id:
+                    fence_and_abort(self.broker, transaction)
+                    return
+        raise ValueError(f"'{transactional_id}' has no open transaction")
+
+    def inject(
+        self, call: str, *, error: BaseException, when: When = "before", client_id: str | None = None, skip: int = 0
+    ) -> None:
+        """Plants a fault in a client call, see `Faults.inject`."""
+        self.faults.inject(call, error=error, when=when, client_id=client_id, skip=skip)

@@ -1,0 +1,201 @@
+"""The log of one partition: batches in offset order, control markers among them, and what transactions do to its end.
+
+A batch holds the records of one producer that lie next to each other. Offsets inside a batch are dense; compaction, when it
+comes, gives `StoredBatch` an offset column and changes only what is marked there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.memory.server.columns import Columns
+from streamkit.kafka.memory.server.errors import BrokerError
+
+_COALESCE_RECORDS = 4096
+
+
+class Isolation(Enum):
+    READ_UNCOMMITTED = "read_uncommitted"
+    READ_COMMITTED = "read_committed"
+
+
+class Marker(Enum):
+    COMMIT = "commit"
+    ABORT = "abort"
+
+
+class ProducerId(NamedTuple):
+    """Who produces: an id per transactional id, and the epoch that fences older owners of it."""
+
+    id: int
+    epoch: int
+
+
+@dataclass(slots=True, eq=False)
+class StoredBatch:
+    """Records of one producer at dense offsets from ``base_offset``, or one control marker."""
+
+    base_offset: int
+    columns: Columns
+    producer: ProducerId | None = None
+    marker: Marker | None = None
+    aborted: bool = False
+
+    @property
+    def next_offset(self) -> int:
+        return self.base_offset + len(self.columns)
+
+    def visible_to(self, isolation: Isolation) -> bool:
+        return self.marker is None and not (self.aborted and isolation is Isolation.READ_COMMITTED)
+
+    def takes(self, producer: ProducerId | None) -> bool:
+        """Whether records of `producer` that come next may simply be added."""
+        return self.marker is None and self.producer == producer and len(self.columns) < _COALESCE_RECORDS
+
+
+@dataclass(slots=True, eq=False)
+class OpenTransaction:
+    """The records that a transaction has in this partition so far."""
+
+    first_offset: int
+    batches: list[StoredBatch] = field(default_factory=list)
+
+
+class Span(NamedTuple):
+    """A run of records at consecutive offsets."""
+
+    first_offset: int
+    records: int
+
+
+@dataclass(slots=True)
+class Fetched:
+    """The visible records from an offset on, where they lie, and the offset to fetch next (behind skipped records)."""
+
+    columns: Columns
+    spans: list[Span]
+    next_position: int
+    high_watermark: int
+    last_stable_offset: int
+    leader_epoch: int
+
+
+def _base_offset(batch: StoredBatch) -> int:
+    return batch.base_offset
+
+
+class PartitionLog:
+    """Owns the records of one partition. The caller holds the cluster's lock."""
+
+    def __init__(self, tp: TopicPartition) -> None:
+        self.tp = tp
+        self.start_offset = 0
+        self.high_watermark = 0
+        self.leader_epoch = 0
+        self._batches: list[StoredBatch] = []
+        self._open: dict[int, OpenTransaction] = {}  # by producer id; in the order of their first offsets
+        self._epochs: dict[int, int] = {}
+
+    @property
+    def last_stable_offset(self) -> int:
+        """The first offset that an open transaction may still abort, or the high watermark."""
+        for transaction in self._open.values():
+            return max(transaction.first_offset, self.start_offset)
+        return self.high_watermark
+
+    def end(self, isolation: Isolation) -> int:
+        return self.last_stable_offset if isolation is Isolation.READ_COMMITTED else self.high_watermark
+
+    @property
+    def open_producers(self) -> list[int]:
+        """Ids of the producers whose transaction is open in this partition."""
+        return list(self._open)
+
+    def append(self, columns: Columns, producer: ProducerId | None = None) -> int:
+        """Adds records; those of a producer id belong to its open transaction. Returns the first one's offset."""
+        self._check_epoch(producer)
+        base = self.high_watermark
+        last = self._batches[-1] if self._batches else None
+        if last is not None and last.takes(producer):
+            last.columns.extend(columns)
+        else:
+            last = StoredBatch(base, columns, producer)
+            self._batches.append(last)
+            if producer is not None:
+                self._open.setdefault(producer.id, OpenTransaction(base)).batches.append(last)
+        self.high_watermark = base + len(columns)
+        return base
+
+    def end_transaction(self, producer: ProducerId, marker: Marker, now_ms: int) -> None:
+        """Writes the control marker that makes the producer's records here visible, or skipped for ever."""
+        self._check_epoch(producer)
+        control = Columns()
+        control.append(None, None, now_ms, None)
+        self._batches.append(StoredBatch(self.high_watermark, control, producer, marker))
+        self.high_watermark += 1
+        transaction = self._open.pop(producer.id, None)
+        if transaction is not None and marker is Marker.ABORT:
+            for batch in transaction.batches:
+                batch.aborted = True
+
+    def _check_epoch(self, producer: ProducerId | None) -> None:
+        if producer is None:
+            return
+        known = self._epochs.get(producer.id, -1)
+        if producer.epoch < known:
+            raise BrokerError("INVALID_PRODUCER_EPOCH", f"{self.tp}: epoch {producer.epoch} is older than {known}")
+        self._epochs[producer.id] = producer.epoch
+
+    def fetch(self, offset: int, max_records: int, isolation: Isolation) -> Fetched:
+        """At most `max_records` visible records from `offset` on, and the position behind everything that was skipped."""
+        if not self.start_offset <= offset <= self.high_watermark:
+            log = f"the log has {self.start_offset} to {self.high_watermark}"
+            raise BrokerError("OFFSET_OUT_OF_RANGE", f"{self.tp}: offset {offset} is not in the log, {log}")
+        end = self.end(isolation)
+        position, room = offset, max_records
+        columns, spans = Columns(), list[Span]()
+        for index in range(self._index_at(offset), len(self._batches)):
+            batch = self._batches[index]
+            if batch.base_offset >= end:
+                break
+            if not batch.visible_to(isolation):
+                position = max(position, batch.next_offset)
+                continue
+            first = position - batch.base_offset
+            last = min(len(batch.columns), first + room)
+            if first < last:
+                columns = _joined(columns, batch.columns.cut(first, last))
+                _add_span(spans, Span(position, last - first))
+                position += last - first
+                room -= last - first
+            if last < len(batch.columns):  # the rest of it comes before anything that could be skipped
+                break
+        return Fetched(columns, spans, position, self.high_watermark, self.last_stable_offset, self.leader_epoch)
+
+    def _index_at(self, offset: int) -> int:
+        """The index of the batch that holds `offset`, or of the first one behind it."""
+        index = max(bisect_right(self._batches, offset, key=_base_offset) - 1, 0)
+        return index + 1 if self._batches and self._batches[index].next_offset <= offset else index
+
+    def delete_before(self, offset: int) -> None:
+        """Moves the start of the log up to `offset`; whole batches below it are freed."""
+        self.start_offset = max(self.start_offset, offset)
+        del self._batches[: self._index_at(self.start_offset)]
+
+
+def _joined(head: Columns, tail: Columns) -> Columns:
+    if not len(head):
+        return tail
+    head.extend(tail)
+    return head
+
+
+def _add_span(spans: list[Span], span: Span) -> None:
+    if spans and spans[-1].first_offset + spans[-1].records == span.first_offset:
+        spans[-1] = Span(spans[-1].first_offset, spans[-1].records + span.records)
+    else:
+        spans.append(span)

@@ -1,0 +1,45 @@
+"""Metadata, DescribeConfigs, CreateTopics, DeleteTopics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamkit.kafka.client import NewTopic, TopicInfo
+from streamkit.kafka.memory.server.broker import Broker
+from streamkit.kafka.memory.server.errors import BrokerError
+from streamkit.kafka.memory.server.topic import Topic
+
+
+def list_topics(broker: Broker) -> list[str]:
+    return sorted(broker.topics)
+
+
+def describe_topics(broker: Broker, names: Sequence[str]) -> dict[str, TopicInfo | None]:
+    return {name: broker.topics[name].info() if name in broker.topics else None for name in names}
+
+
+def partition_count(broker: Broker, topic: str) -> int:
+    """0 for a topic that does not exist."""
+    return broker.partition_count(topic)
+
+
+def create_topic(broker: Broker, new: NewTopic) -> None:
+    if new.name in broker.topics:
+        raise BrokerError("TOPIC_ALREADY_EXISTS", f"topic '{new.name}' exists already")
+    partitions = 1 if new.partitions == -1 else new.partitions
+    broker.topics[new.name] = Topic(new.name, partitions, new.config, broker.next_number())
+    _announce(broker, new.name)
+
+
+def delete_topic(broker: Broker, name: str) -> None:
+    if broker.topics.pop(name, None) is None:
+        raise BrokerError("UNKNOWN_TOPIC_OR_PART", f"topic '{name}' does not exist")
+    for group in broker.groups.values():
+        group.forget_topic(name)
+    _announce(broker, name)
+
+
+def _announce(broker: Broker, topic: str) -> None:
+    for group in broker.groups.values():
+        group.on_metadata_change(topic)
+    broker.touch()

@@ -1,0 +1,75 @@
+"""A topic: its partitions, its identity and its configuration."""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from collections.abc import Mapping
+
+from streamkit.kafka.client import TopicInfo, TopicPartition
+from streamkit.kafka.memory.server.errors import BrokerError
+from streamkit.kafka.memory.server.log import PartitionLog
+
+MAX_INT64 = 2**63 - 1
+DEFAULTS: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "compression.type": "producer",
+    "delete.retention.ms": "86400000",
+    "max.compaction.lag.ms": str(MAX_INT64),
+    "max.message.bytes": "1048588",
+    "message.timestamp.after.max.ms": "3600000",
+    "message.timestamp.before.max.ms": str(MAX_INT64),
+    "message.timestamp.type": "CreateTime",
+    "min.cleanable.dirty.ratio": "0.5",
+    "min.compaction.lag.ms": "0",
+    "min.insync.replicas": "1",
+    "retention.bytes": "-1",
+    "retention.ms": "604800000",
+    "segment.bytes": "1073741824",
+    "segment.ms": "604800000",
+    "unclean.leader.election.enable": "false",
+}
+_LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_POLICIES = {"delete", "compact"}
+
+
+class TopicConfig:
+    """Effective settings of a topic, as text like Kafka gives them, and the ones that the broker acts on as values."""
+
+    def __init__(self, overrides: Mapping[str, str]) -> None:
+        unknown = sorted(set(overrides) - set(DEFAULTS))
+        if unknown:
+            raise BrokerError("INVALID_CONFIG", f"Unknown topic config name: {', '.join(unknown)}")
+        self.text: Mapping[str, str] = {**DEFAULTS, **overrides}
+        self.policies = {policy.strip() for policy in self.text["cleanup.policy"].split(",") if policy.strip()}
+        if not self.policies <= _POLICIES:
+            raise BrokerError("INVALID_CONFIG", f"Invalid value {self.text['cleanup.policy']} for cleanup.policy")
+        self.log_append_time = self.text["message.timestamp.type"] == "LogAppendTime"
+        self.max_message_bytes = self._number("max.message.bytes")
+        self.timestamp_before_max_ms = self._number("message.timestamp.before.max.ms")
+        self.timestamp_after_max_ms = self._number("message.timestamp.after.max.ms")
+
+    def _number(self, name: str) -> int:
+        try:
+            return int(self.text[name])
+        except ValueError:
+            raise BrokerError("INVALID_CONFIG", f"Invalid value {self.text[name]} for {name}") from None
+
+
+class Topic:
+    """A named set of partition logs. A topic that is deleted and made again has another id."""
+
+    def __init__(self, name: str, partitions: int, config: Mapping[str, str], incarnation: int) -> None:
+        if not _LEGAL_NAME.fullmatch(name) or name in {".", ".."}:
+            raise BrokerError("TOPIC_EXCEPTION", f"'{name}' is not a legal topic name")
+        if partitions < 1:
+            raise BrokerError("INVALID_PARTITIONS", f"topic {name}: {partitions} partitions")
+        self.name = name
+        self.config = TopicConfig(config)
+        self.logs = [PartitionLog(TopicPartition(name, p)) for p in range(partitions)]
+        identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{name}/{incarnation}")
+        self.topic_id = base64.urlsafe_b64encode(identity.bytes).rstrip(b"=").decode()
+
+    def info(self) -> TopicInfo:
+        return TopicInfo(self.name, len(self.logs), self.topic_id, dict(self.config.text))
