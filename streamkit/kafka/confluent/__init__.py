@@ -1,0 +1,12 @@
+"""The real Kafka client, with librdkafka. Nothing outside this package imports `confluent_kafka`.
+
+`client.py` makes the four clients from `settings.py`; `consumer.py`, `reader.py`, `producer.py` and `admin.py` implement
+the protocols of `kafka/client.py`; `fetch.py` is what consumer and reader share: positions, stale records, errors.
+`classify.py` turns librdkafka's errors into ours (rule R5 of exactly-once.md), `events.py` its log lines and error events.
+May import: errors and `kafka/client.py`. Start reading at `settings.py`, then `fetch.py`.
+"""
+
+from streamkit.kafka.confluent.client import ConfluentClient
+from streamkit.kafka.confluent.settings import ConnectionSettings
+
+__all__ = ["ConfluentClient", "ConnectionSettings"]

@@ -1,0 +1,243 @@
+"""Questions about the cluster and changes to it, through librdkafka's admin client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, TypeVar
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not say what they re-export
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+    TopicMetadata,
+)
+from confluent_kafka.admin import NewTopic as KafkaNewTopic  # type: ignore[attr-defined]
+
+from streamkit.errors import RetriableError
+from streamkit.kafka.client import Committed, NewTopic, TopicInfo, TopicPartition
+from streamkit.kafka.confluent.classify import classify, error_of
+from streamkit.kafka.confluent.committed import committed_of
+from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
+from streamkit.kafka.confluent.settings import ConnectionSettings
+
+_Result = TypeVar("_Result")
+_UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+_NO_SUCH_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
+_POLL_S = 0.03
+
+
+class ClusterAdmin:
+    """Implements Admin. Time-outs bound the whole call."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._where = settings.bootstrap_servers
+        self._events = ErrorEvents("admin")
+        self._admin = AdminClient(attach(settings.admin_config(), LogTap(debug=settings.debugs), self._events))
+
+    # ---- cluster and topics ------------------------------------------------------------------------------------------
+
+    def cluster_id(self, timeout: float) -> str:
+        return self._call("cluster_id", lambda: str(self._admin.cluster_id(timeout=timeout)))
+
+    def topic_names(self, timeout: float) -> list[str]:
+        return sorted(self._call("list_topics", lambda: self._admin.list_topics(timeout=timeout)).topics)
+
+    def describe_topics(self, names: Sequence[str], timeout: float) -> dict[str, TopicInfo | None]:
+        if not names:
+            return {}
+        deadline = time.monotonic() + timeout
+        asked = self._call(
+            "describe_topics", lambda: self._admin.describe_topics(ck.TopicCollection(list(names)), request_timeout=timeout)
+        )
+        found = {
+            name: self._answer(
+                "describe_topics", asked[name], deadline, about=f"topic '{name}'", operation="DESCRIBE", absent=_UNKNOWN
+            )
+            for name in names
+        }
+        configs = self._topic_configs([name for name, topic in found.items() if topic is not None], deadline)
+        return {
+            name: None
+            if topic is None or name not in configs
+            else TopicInfo(name, len(topic.partitions), str(topic.topic_id), configs[name])
+            for name, topic in found.items()
+        }
+
+    def _topic_configs(self, names: Iterable[str], deadline: float) -> dict[str, dict[str, str]]:
+        resources = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
+        if not resources:
+            return {}
+        wanted = list(resources.values())
+        asked = self._call("describe_configs", lambda: self._admin.describe_configs(wanted, request_timeout=_left(deadline)))
+        configs: dict[str, dict[str, str]] = {}
+        for name, resource in resources.items():
+            entries = self._answer(
+                "describe_configs",
+                asked[resource],
+                deadline,
+                about=f"topic '{name}'",
+                operation="DESCRIBE_CONFIGS",
+                absent=_UNKNOWN,
+            )
+            if entries is not None:  # deleted since it was described
+                configs[name] = {key: entry.value for key, entry in entries.items() if entry.value is not None}
+        return configs
+
+    def create_topics(self, topics: Sequence[NewTopic], timeout: float) -> None:
+        if not topics:
+            return
+        deadline = time.monotonic() + timeout
+        wanted = [KafkaNewTopic(t.name, t.partitions, t.replication_factor, config=dict(t.config)) for t in topics]
+        asked = self._call("create_topics", lambda: self._admin.create_topics(wanted, request_timeout=timeout))
+        exists = frozenset({KafkaError.TOPIC_ALREADY_EXISTS})
+        for name, future in asked.items():
+            self._answer("create_topics", future, deadline, about=f"topic '{name}'", operation="CREATE", absent=exists)
+        self._await(
+            "create_topics",
+            deadline,
+            lambda known: [t.name for t in topics if not _usable(known.topics.get(t.name))],
+            "have no leader yet",
+        )
+
+    def delete_topics(self, names: Sequence[str], timeout: float) -> None:
+        """Returns when the topics are gone. One that does not exist is not an error."""
+        if not names:
+            return
+        deadline = time.monotonic() + timeout
+        asked = self._call("delete_topics", lambda: self._admin.delete_topics(list(names), request_timeout=timeout))
+        for name, future in asked.items():
+            self._answer("delete_topics", future, deadline, about=f"topic '{name}'", operation="DELETE", absent=_UNKNOWN)
+        self._await("delete_topics", deadline, lambda known: [name for name in names if name in known.topics], "are still there")
+
+    def _await(self, call: str, deadline: float, missing: Callable[[ClusterMetadata], list[str]], complaint: str) -> None:
+        """Polls the metadata of the cluster until nothing is missing."""
+        while True:
+            names = missing(self._call(call, lambda: self._admin.list_topics(timeout=_left(deadline))))
+            if not names:
+                return
+            if time.monotonic() > deadline:
+                raise RetriableError(f"topics {', '.join(names)} {complaint}", code="_TIMED_OUT", call=call)
+            time.sleep(_POLL_S)
+
+    # ---- offsets -----------------------------------------------------------------------------------------------------
+
+    def end_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
+        return self._offsets(partitions, OffsetSpec.latest(), timeout)  # type: ignore[no-untyped-call]
+
+    def start_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
+        return self._offsets(partitions, OffsetSpec.earliest(), timeout)  # type: ignore[no-untyped-call]
+
+    def _offsets(self, partitions: Sequence[TopicPartition], spec: OffsetSpec, timeout: float) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        deadline = time.monotonic() + timeout
+        wanted = {tp: ck.TopicPartition(tp.topic, tp.partition) for tp in partitions}
+        asked = self._call(
+            "list_offsets",
+            # read_committed would give the last stable offset, which lies before data of transactions still open (R13, R26).
+            lambda: self._admin.list_offsets(
+                dict.fromkeys(wanted.values(), spec),
+                isolation_level=ck.IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=timeout,
+            ),
+        )
+        return {
+            tp: int(self._answer("list_offsets", asked[one], deadline, about=str(tp), operation="DESCRIBE").offset)
+            for tp, one in wanted.items()
+        }
+
+    def delete_records(self, before: Mapping[TopicPartition, int], timeout: float) -> None:
+        if not before:
+            return
+        deadline = time.monotonic() + timeout
+        wanted = [ck.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in before.items()]
+        asked = self._call("delete_records", lambda: self._admin.delete_records(wanted, request_timeout=timeout))
+        for one, future in asked.items():
+            self._answer("delete_records", future, deadline, about=f"{one.topic}-{one.partition}", operation="DELETE")
+
+    # ---- groups ------------------------------------------------------------------------------------------------------
+
+    def group_offsets(self, group: str, timeout: float) -> dict[TopicPartition, Committed]:
+        """What is committed now; empty for a group that does not exist."""
+        deadline = time.monotonic() + timeout
+        request = [ck.ConsumerGroupTopicPartitions(group)]
+        asked = self._call(
+            "list_consumer_group_offsets", lambda: self._admin.list_consumer_group_offsets(request, request_timeout=timeout)
+        )
+        about = f"group '{group}'"
+        answer = self._answer(
+            "list_consumer_group_offsets", asked[group], deadline, about=about, operation="DESCRIBE", absent=_NO_SUCH_GROUP
+        )
+        found: dict[TopicPartition, Committed] = {}
+        for one in answer.topic_partitions if answer is not None else ():
+            if one.error is not None:
+                raise classify(one.error, "list_consumer_group_offsets", about=f"{about}, {one.topic}-{one.partition}")
+            committed = committed_of(one)
+            if committed is not None:
+                found[TopicPartition(one.topic, one.partition)] = committed
+        return found
+
+    def delete_group(self, group: str, timeout: float) -> None:
+        """A group that does not exist is not an error; one that still has members is."""
+        deadline = time.monotonic() + timeout
+        asked = self._call("delete_group", lambda: self._admin.delete_consumer_groups([group], request_timeout=timeout))
+        self._answer("delete_group", asked[group], deadline, about=f"group '{group}'", operation="DELETE", absent=_NO_SUCH_GROUP)
+
+    def close(self) -> None:
+        self._admin.poll(0)
+        del self._admin
+
+    # ---- calls -------------------------------------------------------------------------------------------------------
+
+    def _call(self, call: str, function: Callable[[], _Result]) -> _Result:
+        try:
+            return function()
+        except ck.KafkaException as raised:
+            raise self._classified(raised, call, f"broker {self._where}", "") from raised
+
+    def _answer(
+        self,
+        call: str,
+        future: Future[Any],
+        deadline: float,
+        *,
+        about: str,
+        operation: str,
+        absent: frozenset[int] = frozenset(),
+    ) -> Any:
+        """The result of a future; None if the error is one of `absent`."""
+        try:
+            # librdkafka bounds the request by the same deadline; the extra is for its answer to arrive.
+            return future.result(_left(deadline) + 0.5)
+        except ck.KafkaException as raised:
+            if error_of(raised).code() in absent:
+                return None
+            raise self._classified(raised, call, about, operation) from raised
+        except FutureTimeout as raised:
+            raise RetriableError(f"{about}: no answer in time", code="_TIMED_OUT", call=call) from raised
+
+    def _classified(self, raised: ck.KafkaException, call: str, about: str, operation: str) -> Exception:
+        self._admin.poll(0)  # error events arrive only while the client is polled
+        self._events.check()
+        return classify(error_of(raised), call, about=about, operation=operation)
+
+
+def _left(deadline: float) -> float:
+    """What remains, at least a moment: librdkafka takes 0 for its default."""
+    return max(0.05, deadline - time.monotonic())
+
+
+def _usable(topic: TopicMetadata | None) -> bool:
+    return (
+        topic is not None
+        and topic.error is None
+        and bool(topic.partitions)
+        and all(p.leader >= 0 for p in topic.partitions.values())
+    )

@@ -1,0 +1,91 @@
+"""What librdkafka tells on the side: log lines and error events.
+
+Both arrive on the thread that polls the client. Log lines go to the Python logger "streamkit.kafka"; error events that no
+call reports (a wrong password is retried for ever) are remembered, so that the next call can say why nothing works.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from streamkit.errors import FatalError
+
+logger = logging.getLogger("streamkit.kafka")
+
+# R6: facilities of lines that mean that a connection was disturbed. Others on the coordinator's connection are routine:
+# RETRY (a request answered with CONCURRENT_TRANSACTIONS is repeated) and WAKEUP.
+_DISTURBANCES = frozenset({"FAIL", "REQTMOUT", "STATE", "NODENAME", "CONNECT", "DISCONNECT", "BROKERFAIL"})
+_COORDINATOR = "TxnCoordinator"
+
+
+class LogTap:
+    """Takes the place of a logger in librdkafka's configuration.
+
+    Keeps the last line that tells of a disturbance on the transaction coordinator's connection (R6) until `forget`.
+    """
+
+    def __init__(self, *, debug: bool = False, on_log: Callable[[str], None] | None = None) -> None:
+        self._debug = debug
+        self._on_log = on_log
+        self.disturbance: str | None = None
+
+    def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
+        """Called by librdkafka while it is polled; must not raise."""
+        if facility in _DISTURBANCES and _COORDINATOR in text:
+            self.disturbance = f"{facility} {text}"
+        if level > logging.DEBUG or self._debug:
+            logger.log(level, "%s [%s] %s", facility, client, text)
+            if self._on_log is not None:
+                self._on_log(f"{facility} {text}")
+
+    def forget(self) -> None:
+        self.disturbance = None
+
+
+class ErrorEvents:
+    """Takes the place of `error_cb`: remembers what makes going on pointless, and whether all brokers are down.
+
+    ``fatal`` is librdkafka's own fatal error (a fenced producer); calls after it only report ``_FATAL``.
+    """
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+        self.refused: KafkaError | None = None
+        self.fatal: KafkaError | None = None
+        self.all_brokers_down = False
+
+    def __call__(self, error: KafkaError) -> None:
+        """Called by librdkafka while it is polled; must not raise."""
+        if error.fatal():
+            self.fatal = error
+        elif _is_refusal(error):
+            self.refused = error
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.all_brokers_down = True
+        logger.warning("%s: %s [%s]", self._client, error.str(), error.name())
+
+    def check(self) -> None:
+        """Raises FatalError if the cluster refuses us; librdkafka itself would go on trying for ever."""
+        if self.refused is not None:
+            error, self.refused = self.refused, None
+            raise FatalError(
+                f"the cluster refuses this client: {error.str()}. Check security.protocol, sasl.* and ssl.* among the properties",
+                code=error.name(),
+                call=self._client,
+            )
+
+
+def _is_refusal(error: KafkaError) -> bool:
+    """Wrong credentials, or a certificate that is not trusted: nothing that time heals. (A handshake cut short is _SSL, too.)"""
+    code = error.code()
+    if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM):
+        return True
+    return code == KafkaError._SSL and "certificate" in error.str().lower()
+
+
+def attach(config: dict[str, Any], tap: LogTap, events: ErrorEvents) -> dict[str, Any]:
+    return {**config, "logger": tap, "error_cb": events}
