@@ -9,7 +9,7 @@ from itertools import count
 
 import numpy as np
 
-from streamkit.errors import FatalError
+from streamkit.errors import RetriableError
 from streamkit.kafka.client import Headers, TopicPartition
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.server.columns import Columns
@@ -97,7 +97,7 @@ class Accumulator:
             partitions = self._partitions[topic] = self._link.send(partition_count, topic)
         if partition >= 0:
             if partition >= partitions > 0:
-                raise FatalError(f"topic {topic} has no partition {partition}", code="_UNKNOWN_PARTITION", call="produce")
+                raise RetriableError(f"topic {topic} has no partition {partition}", code="_UNKNOWN_PARTITION", call="produce")
             return TopicPartition(topic, partition)
         if not partitions:
             return TopicPartition(topic, 0)

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Concatenate, ParamSpec, TypeVar
 
 from streamkit.kafka.client import Committed, NewTopic, TopicInfo, TopicPartition
@@ -53,16 +54,15 @@ class MemoryAdmin:
     @faulty
     def create_topics(self, new_topics: Sequence[NewTopic], timeout: float) -> None:
         for new in new_topics:
-            try:
+            with self._unless("TOPIC_ALREADY_EXISTS", "create_topics"):
                 self._link.send(topics.create_topic, new)
-            except BrokerError as error:
-                if error.code != "TOPIC_ALREADY_EXISTS":
-                    raise classified(error, "create_topics") from error
 
     @faulty
     def delete_topics(self, names: Sequence[str], timeout: float) -> None:
+        """One that does not exist is not an error."""
         for name in names:
-            self._ask("delete_topics", topics.delete_topic, name)
+            with self._unless("UNKNOWN_TOPIC_OR_PART", "delete_topics"):
+                self._link.send(topics.delete_topic, name)
 
     @faulty
     def end_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
@@ -82,10 +82,21 @@ class MemoryAdmin:
 
     @faulty
     def delete_group(self, group: str, timeout: float) -> None:
-        self._ask("delete_group", offsets.delete_group, group)
+        """A group that does not exist is not an error; one that still has members is."""
+        with self._unless("GROUP_ID_NOT_FOUND", "delete_group"):
+            self._link.send(offsets.delete_group, group)
 
     def close(self) -> None:
         pass
+
+    @contextmanager
+    def _unless(self, expected: str, call: str) -> Iterator[None]:
+        """Takes an answer with the code `expected` for success."""
+        try:
+            yield
+        except BrokerError as error:
+            if error.code != expected:
+                raise classified(error, call) from error
 
     def _ask(self, call: str, handler: Callable[Concatenate[Broker, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:

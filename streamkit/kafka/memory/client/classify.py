@@ -18,7 +18,8 @@ from streamkit.kafka.memory.server.errors import BrokerError
 GENERATION = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "FENCED_INSTANCE_ID"})
 REJECTED = frozenset({"INVALID_TIMESTAMP", "INVALID_RECORD", "MSG_SIZE_TOO_LARGE"})
 FENCED = frozenset({"PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
-ABORTABLE = frozenset({"UNKNOWN_TOPIC_OR_PART", "OFFSET_METADATA_TOO_LARGE"})
+RETRIABLE = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_PARTITION"})
+ABORTABLE = frozenset({"OFFSET_METADATA_TOO_LARGE"})
 
 
 def classified(error: BrokerError, call: str) -> KafkaError:
@@ -29,6 +30,8 @@ def classified(error: BrokerError, call: str) -> KafkaError:
         return GenerationError(error.message, code=error.code, call=call)
     if error.code in FENCED:
         return FencedError(error.message, code="_FENCED", call=call)
+    if error.code in RETRIABLE:
+        return RetriableError(error.message, code=error.code, call=call)
     if error.code in ABORTABLE:
         return AbortableError(error.message, code=error.code, call=call)
     return FatalError(error.message, code=error.code, call=call)
@@ -37,6 +40,7 @@ def classified(error: BrokerError, call: str) -> KafkaError:
 def delivery_failure(error: BrokerError, tp: TopicPartition, columns: Columns) -> KafkaError:
     """The engine's error for records that the broker did not take."""
     if error.code not in REJECTED:
-        return classified(error, "flush")
+        other = classified(error, "flush")
+        return AbortableError(error.message, code=error.code, call="flush") if isinstance(other, RetriableError) else other
     key = columns.keys[error.record] if error.record is not None else None
     return RejectedRecordError(error.message, code=error.code, call="flush", topic=tp.topic, partition=tp.partition, key=key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from streamkit.errors import FatalError, LostOffsetError
+from streamkit.errors import FatalError
 from streamkit.kafka.client import Committed, GroupMetadata, Polled, RebalanceListener, TopicPartition
 from streamkit.kafka.memory.client.classify import classified
 from streamkit.kafka.memory.client.fetcher import Fetcher
@@ -21,7 +21,7 @@ class MemoryConsumer:
     def __init__(self, link: Link, group_id: str) -> None:
         self._link = link
         self._group_id = group_id
-        self._fetcher = Fetcher(link, self._group_position)
+        self._fetcher = Fetcher(link)
         self._membership: Membership | None = None
 
     @property
@@ -86,10 +86,3 @@ class MemoryConsumer:
 
     def _assign(self, partitions: Sequence[TopicPartition]) -> None:
         self._fetcher.assign(dict.fromkeys(partitions), paused=True)
-
-    def _group_position(self, tp: TopicPartition) -> int:
-        """Where the group stands; a partition that was never committed has to be sought first (rule R29)."""
-        committed = self._link.send(fetch_offsets, self._group_id, [tp])[tp]
-        if committed is None:
-            raise LostOffsetError(f"{tp}: group {self._group_id} has no committed offset and nobody chose a start position")
-        return committed.offset

@@ -64,14 +64,20 @@ class Membership:
 
     def leave(self) -> None:
         """Gives the partitions back and leaves; a member that the group no longer knows just goes."""
-        self._revoke()
-        if self.member_id:
-            try:
-                self._link.send(leave_group, self._group_id, self.member_id)
-            except BrokerError as error:
-                if error.code not in GENERATION:
-                    raise classified(error, "close") from error
-            self._reset()
+        try:
+            self._revoke()
+        finally:
+            self._leave_group()
+
+    def _leave_group(self) -> None:
+        if not self.member_id:
+            return
+        try:
+            self._link.send(leave_group, self._group_id, self.member_id)
+        except BrokerError as error:
+            if error.code not in GENERATION:
+                raise classified(error, "close") from error
+        self._reset()
 
     def _follow(self, request: Callable[[], None]) -> bool:
         """Sends a request of a member; True if its answer was that the group has moved on."""
@@ -108,20 +114,19 @@ class Membership:
 
     def _revoke(self) -> None:
         """The partitions stay ours until the callback has returned, so that it can commit their offsets."""
-        if self._assigned:
-            self._listener.on_revoked(list(self._assigned))
-        self._drop()
+        self._give_up(self._listener.on_revoked)
 
     def _lose(self) -> None:
-        lost = self._assigned
         self._reset()
-        self._drop()
-        if lost:
-            self._listener.on_lost(lost)
+        self._give_up(self._listener.on_lost)
 
-    def _drop(self) -> None:
-        self._assigned = []
-        self._on_change([])
+    def _give_up(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
+        try:
+            if self._assigned:
+                callback(list(self._assigned))
+        finally:
+            self._assigned = []
+            self._on_change([])
 
     def _reset(self) -> None:
         self.member_id = ""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
-from streamkit.errors import AbortableError, FatalError, FencedError, KafkaError
+from streamkit.errors import AbortableError, FatalError, FencedError, GenerationError, KafkaError
 from streamkit.kafka.client import Committed, GroupMetadata, Headers, TopicPartition
 from streamkit.kafka.memory.client.accumulator import Accumulator
 from streamkit.kafka.memory.client.classify import classified, delivery_failure
@@ -123,7 +123,10 @@ class MemoryProducer:
         if self.state is not ProducerState.OPEN:
             raise self._misused("send_offsets")
         if not offsets:
-            return  # as librdkafka does: nothing is asked of the broker, so not even a stale member is fenced
+            raise ValueError("send_offsets without offsets would not fence a stale member: send the committed offset again (R1)")
+        if group.generation < 0 or not group.member_id:
+            message = f"group '{group.group_id}': not a member; the broker would accept these offsets unfenced (R10)"
+            raise GenerationError(message, code="UNKNOWN_MEMBER_ID", call="send_offsets")
         member = transactions.GroupMember(group.group_id, group.member_id, group.generation)
         owner = (self._transactional_id, self._producer)
         try:

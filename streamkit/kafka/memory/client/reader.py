@@ -10,16 +10,12 @@ from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.faults import Faults, faulty
 
 
-def _told(tp: TopicPartition) -> int:
-    raise AssertionError(f"{tp} was assigned without an offset")
-
-
 class MemoryReader:
     """Implements `Reader`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._fetcher = Fetcher(link, _told)
+        self._fetcher = Fetcher(link)
 
     @property
     def faults(self) -> Faults:

@@ -1,0 +1,185 @@
+"""Fetch: what read_committed shows, where partitions end, and offsets that are not in the log."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamkit.errors import LostOffsetError
+from streamkit.kafka.client import TopicPartition
+from tests.conformance.world import PATIENCE_S, World, records, values
+
+
+def test_records_are_visible_once_they_are_committed(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"a", b"k", 0)
+    producer.flush(PATIENCE_S)
+    reader = world.reader({tp: 0})
+    got, ends = world.drain(reader, [tp])
+    assert (got, ends) == ([], {tp: 0})
+    producer.commit(PATIENCE_S)
+    got, ends = world.drain(reader, [tp])
+    assert (values(got), ends) == ([b"a"], {tp: 2})
+
+
+def test_records_of_an_aborted_transaction_are_skipped(world: World):
+    topic = world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"aborted", b"k", 0)
+    producer.flush(PATIENCE_S)
+    producer.abort(PATIENCE_S)
+    producer.begin()
+    producer.produce(topic, b"committed", b"k", 0)
+    producer.commit(PATIENCE_S)
+    [record] = world.read(topic)
+    assert (record.value, record.offset) == (b"committed", 2)  # 0 is the aborted record, 1 its marker
+
+
+def test_interleaved_transactions_are_told_apart(world: World):
+    topic = world.topic()
+    one, other = world.producer(), world.producer()
+    one.begin()
+    other.begin()
+    for i in range(6):
+        producer = one if i % 2 else other
+        producer.produce(topic, b"%d" % i, b"k", 0)
+        producer.flush(PATIENCE_S)
+    one.commit(PATIENCE_S)
+    other.abort(PATIENCE_S)
+    assert [(r.value, r.offset) for r in world.read(topic)] == [(b"1", 1), (b"3", 3), (b"5", 5)]
+
+
+def test_an_open_transaction_holds_back_later_committed_records(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    world.write(topic, b"before")
+    slow = world.producer()
+    slow.begin()
+    slow.produce(topic, b"slow", b"k", 0)
+    slow.flush(PATIENCE_S)
+    world.write(topic, b"fast")
+    reader = world.reader({tp: 0})
+    got, ends = world.drain(reader, [tp])
+    assert (values(got), ends) == ([b"before"], {tp: 2})
+    assert world.end(topic) == 5
+    slow.commit(PATIENCE_S)
+    got, ends = world.drain(reader, [tp])
+    assert (values(got), ends) == ([b"slow", b"fast"], {tp: 6})
+
+
+def test_an_end_is_reported_once_behind_trailing_markers(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    world.write(topic, b"a", b"b")
+    reader = world.reader({tp: 0})
+    assert world.drain(reader, [tp])[1] == {tp: 3}
+    assert reader.poll(10, 0.7).ends == {}
+    world.write(topic, b"c")
+    got, ends = world.drain(reader, [tp])
+    assert (values(got), ends) == ([b"c"], {tp: 5})
+
+
+def test_an_abort_alone_moves_the_end(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    reader = world.reader({tp: 0})
+    assert world.drain(reader, [tp]) == ([], {tp: 0})
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"aborted", b"k", 0)
+    producer.flush(PATIENCE_S)
+    producer.abort(PATIENCE_S)
+    assert world.drain(reader, [tp]) == ([], {tp: 2})
+
+
+def test_the_end_of_an_empty_partition_is_reported(world: World):
+    topic = world.topic(2)
+    tps = [TopicPartition(topic, 0), TopicPartition(topic, 1)]
+    world.write(topic, b"a", partition=1)
+    got, ends = world.drain(world.reader(dict.fromkeys(tps, 0)), tps)
+    assert values(got) == [b"a"]
+    assert ends == {tps[0]: 0, tps[1]: 2}
+
+
+def test_a_reader_starts_where_it_is_told(world: World):
+    topic = world.topic()
+    world.write(topic, *(b"%d" % i for i in range(10)))
+    assert [record.offset for record in world.read(topic, start=7)] == [7, 8, 9]
+    assert world.read(topic, start=10) == []  # at the marker
+    assert world.read(topic, start=11) == []  # at the end
+
+
+def test_a_poll_gives_at_most_what_was_asked_for_and_loses_nothing(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    for start in (0, 5):
+        world.write(topic, *(b"%d" % i for i in range(start, start + 5)))
+    reader = world.reader({tp: 0})
+    got, sizes = [], []
+    while len(got) < 10:
+        polled = reader.poll(2, PATIENCE_S)
+        sizes.append(sum(map(len, polled.batches)))
+        got += records(polled)
+    assert max(sizes) <= 2
+    assert values(got) == [b"%d" % i for i in range(10)]
+    assert [record.offset for record in got] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]  # 5 is a marker
+
+
+def test_a_batch_knows_its_offsets(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    world.write(topic, b"a", b"b")
+    world.write(topic, b"c")
+    reader = world.reader({tp: 1})
+    batches = []
+    while sum(map(len, batches)) < 2:
+        batches += reader.poll(100, PATIENCE_S).batches
+    assert (batches[0].tp, batches[0].first_offset, batches[0].leader_epoch) == (tp, 1, 0)
+    assert batches[-1].next_offset == 4  # the last record + 1, whatever the markers behind it
+
+
+def test_assign_replaces_what_is_read(world: World):
+    topic = world.topic(2)
+    first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    world.write(topic, b"a", partition=0)
+    world.write(topic, b"b", partition=1)
+    reader = world.reader({first: 0})
+    world.drain(reader, [first])
+    reader.assign({second: 0})
+    got, ends = world.drain(reader, [second])
+    assert (values(got), set(ends)) == ([b"b"], {second})
+
+
+def test_polling_nothing_gives_nothing(world: World):
+    reader = world.client().reader()
+    reader.assign({})
+    polled = reader.poll(10, 0.05)
+    assert (polled.batches, polled.ends) == ([], {})
+    reader.close()
+
+
+def poll_until_raised(source, seconds: float = PATIENCE_S) -> None:
+    for _ in range(int(seconds / 0.2)):
+        source.poll(10, 0.2)
+
+
+def test_an_offset_beyond_the_end_is_lost(world: World):
+    topic = world.topic()
+    world.write(topic, b"a")
+    reader = world.reader({TopicPartition(topic, 0): 100})
+    with pytest.raises(LostOffsetError) as caught:
+        poll_until_raised(reader)
+    assert f"{topic}-0" in str(caught.value)
+
+
+def test_an_offset_below_the_start_is_lost(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    world.write(topic, b"a", b"b", b"c")
+    world.admin.delete_records({tp: 2}, PATIENCE_S)
+    with pytest.raises(LostOffsetError):
+        poll_until_raised(world.reader({tp: 1}))
+    assert values(world.read(topic, start=2)) == [b"c"]
