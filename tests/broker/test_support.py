@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ from tests.support.ready import NotReadyError, wait_ready
 from tests.support.watchdog import Watchdog
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def unique(name: str) -> str:
+    """A name that no other run has used: with KAFKA_BOOTSTRAP_SERVERS the broker outlives us."""
+    return f"support-{name}-{uuid.uuid4().hex[:8]}"
 
 
 def create_topic(bootstrap: str, name: str) -> None:
@@ -64,9 +70,22 @@ def wait_until(condition, timeout=20):
 
 
 def test_the_broker_of_this_run_serves_a_record(real_broker):
-    create_topic(real_broker, "support-round-trip")
-    produce(real_broker, "support-round-trip", b"hello")
-    assert read_one(real_broker, "support-round-trip") == b"hello"
+    topic = unique("round-trip")
+    create_topic(real_broker, topic)
+    produce(real_broker, topic, b"hello")
+    assert read_one(real_broker, topic) == b"hello"
+
+
+def test_the_broker_of_this_run_commits_a_transaction(real_broker):
+    # For this a broker must be able to reach its own coordinator, by the address that it advertises to itself.
+    topic = unique("transaction")
+    create_topic(real_broker, topic)
+    producer = Producer({"bootstrap.servers": real_broker, "transactional.id": topic, "message.timeout.ms": 20_000})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"committed")
+    producer.commit_transaction(30)
+    assert read_one(real_broker, topic) == b"committed"
 
 
 @pytest.mark.broker

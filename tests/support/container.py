@@ -113,7 +113,8 @@ class KafkaContainer:
     def _advertise(self) -> None:
         port = int(self._container.get_exposed_port(HOST_PORT))
         self.bootstrap = f"{_reachable_host(port, self._container.get_container_host_ip())}:{port}"
-        script = f"export KAFKA_ADVERTISED_LISTENERS=HOST://{self.bootstrap}\nexec /etc/kafka/docker/run\n".encode()
+        advertised = f"HOST://{self.bootstrap},INTERNAL://localhost:9092"
+        script = f"export KAFKA_ADVERTISED_LISTENERS={advertised}\nexec /etc/kafka/docker/run\n".encode()
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             info = tarfile.TarInfo(START_SCRIPT)
@@ -144,9 +145,10 @@ def _environment() -> dict[str, str]:
     properties = {
         "node.id": "1",
         "process.roles": "broker,controller",
-        "listeners": f"HOST://:{HOST_PORT},CONTROLLER://:9093",
-        "listener.security.protocol.map": "HOST:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "HOST",
+        # The broker talks to itself as well, to verify transactions, and it cannot reach the mapped port from inside.
+        "listeners": f"HOST://:{HOST_PORT},INTERNAL://:9092,CONTROLLER://:9093",
+        "listener.security.protocol.map": "HOST:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INTERNAL",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": "1@localhost:9093",
         **replication_settings(1),
