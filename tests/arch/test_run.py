@@ -1,0 +1,72 @@
+"""A run of the tests cannot pass by leaving tests out: what tests/conftest.py promises, seen from outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSES = "def test_passes(): pass\n"
+NEEDS_A_BROKER = "def test_needs_a_broker(real_broker): assert real_broker\n"
+ASKS_LATE = "def test_asks_late(request): assert request.getfixturevalue('real_broker')\n"
+IMPATIENT = "from tests.support import broker; broker.NAMED_BROKER_TIMEOUT = 0.2\n"
+SKIPS = "import pytest\ndef test_skips(): pytest.skip('no reason')\n"
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.conftest",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
+    return subprocess.run(
+        [*command, "--rootdir", str(directory), *arguments, str(directory)],
+        cwd=ROOT,
+        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},  # nobody answers there
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_without_a_broker_the_run_fails_and_says_why(tmp_path):
+    (tmp_path / "test_a.py").write_text(IMPATIENT + PASSES + NEEDS_A_BROKER)
+    done = run(tmp_path)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "KAFKA_BOOTSTRAP_SERVERS is set, but 127.0.0.1:1 did not answer" in done.stdout
+
+
+def test_no_broker_deselects_what_needs_one_and_says_so(tmp_path):
+    (tmp_path / "test_a.py").write_text(PASSES + NEEDS_A_BROKER)
+    done = run(tmp_path, "--no-broker")
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    assert "1 passed, 1 deselected" in done.stdout
+
+
+def test_a_test_that_asks_for_the_broker_late_must_be_marked(tmp_path):
+    (tmp_path / "test_a.py").write_text(ASKS_LATE)
+    done = run(tmp_path, "--no-broker")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "mark the test with @pytest.mark.broker" in done.stdout
+
+
+@pytest.mark.parametrize("source", [SKIPS, NEEDS_A_BROKER, ""])
+def test_a_run_in_which_no_test_passed_is_not_a_success(tmp_path, source):
+    (tmp_path / "test_a.py").write_text(source)
+    assert run(tmp_path, "--no-broker").returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_the_last_line_is_the_summary_of_pytest(tmp_path):
+    (tmp_path / "test_a.py").write_text(PASSES)
+    assert "1 passed" in run(tmp_path).stdout.rstrip().splitlines()[-1]
