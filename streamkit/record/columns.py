@@ -40,9 +40,9 @@ def values_of(rows: Sequence[Any], name: str) -> list[Any]:
     """
     try:
         if rows and isinstance(rows[0], dict):
-            return [row.get(name) for row in rows]
+            return list(map(operator.itemgetter(name), rows))
         return list(map(operator.attrgetter(name), rows))
-    except AttributeError:  # rows of different types, as a function without annotation may give them
+    except (AttributeError, KeyError, TypeError):  # a missing field, or rows of different types from one function
         return [row.get(name) if isinstance(row, dict) else getattr(row, name, None) for row in rows]
 
 

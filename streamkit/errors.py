@@ -1,0 +1,182 @@
+"""Every error that streamkit raises on purpose.
+
+    StreamkitError
+    ├── DeclarationError            the pipeline itself is wrong; raised where it is written
+    │   ├── NameCollisionError      two owners of state or of a topic share a name
+    │   ├── ExpressionError         an expression that a stream cannot run (not elementwise, unknown column)
+    │   └── SchemaError             fields or types that do not fit each other
+    ├── ConfigError                 a setting that is unknown, malformed, or would break a guarantee
+    ├── StartError                  the service cannot start against this Kafka
+    │   ├── BrokerUnreachableError  nothing answers at the bootstrap address
+    │   ├── TopicError              a topic is missing or does not fit
+    │   └── FinishedError           the group already ran to the end of its input
+    ├── RecordError                 one record cannot be processed: topic, partition, offset, operator, cause
+    │   ├── DecodeError
+    │   ├── EncodeError
+    │   ├── EventTimeError
+    │   ├── UserFunctionError
+    │   └── AggregateError          overflow, or a value that an aggregator cannot take
+    ├── StateError                  a changelog that cannot be trusted; the service fails closed
+    │   └── RestoreError
+    ├── RestoreStalledError (a StateError) no progress within the deadline
+    ├── LostOffsetError             a committed offset is no longer in the log
+    └── KafkaError                  what a Kafka client call reported, by what must be done about it
+        ├── RetriableError          repeat the same call
+        ├── AbortableError          abort the transaction, go back to the committed state, go on
+        │   ├── GenerationError     ... because the group has moved on without us
+        │   └── RejectedRecordError ... because the broker refuses a record; replaying would loop
+        ├── FencedError             a newer producer owns our transactional id
+        └── FatalError              stop
+            └── AuthorizationError  ... with the resource and the operation named
+"""
+
+from __future__ import annotations
+
+
+class StreamkitError(Exception):
+    """Base of all errors that streamkit raises on purpose."""
+
+
+class DeclarationError(StreamkitError):
+    """The pipeline is wrong as written; raised at the line that declares it."""
+
+
+class NameCollisionError(DeclarationError):
+    """Two owners of state or of an internal topic have the same name."""
+
+
+class ExpressionError(DeclarationError):
+    """An expression that cannot run on a stream: not elementwise, or over a column that is not there."""
+
+
+class SchemaError(DeclarationError):
+    """Names or types that do not fit: a result row and its topic's model, an aggregator and its column."""
+
+
+class ConfigError(StreamkitError):
+    """A setting that is unknown, malformed, or would break a guarantee."""
+
+
+class StartError(StreamkitError):
+    """The service cannot start against this Kafka."""
+
+
+class BrokerUnreachableError(StartError):
+    """No broker answered at the bootstrap address within the time allowed."""
+
+
+class TopicError(StartError):
+    """A topic is missing, or its partitions or settings do not fit."""
+
+
+class FinishedError(StartError):
+    """This consumer group already ran to the end of its input (``--until-end``) and must be reset first."""
+
+
+class RecordError(StreamkitError):
+    """One record cannot be processed.
+
+    Attributes name the place: ``topic``, ``partition``, ``offset`` and ``operator``; ``reason`` says what was wrong.
+    """
+
+    def __init__(self, reason: str, *, topic: str, partition: int, offset: int, operator: str, hint: str = "") -> None:
+        self.reason = reason
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.operator = operator
+        self.hint = hint
+        super().__init__(reason)
+
+    @property
+    def place(self) -> str:
+        """Where it happened, in the one notation that all messages use: ``topic-partition@offset``."""
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+    def __str__(self) -> str:
+        text = f"operator '{self.operator}', {self.place}: {self.reason}"
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class DecodeError(RecordError):
+    """The bytes of a record are not what the topic's serde reads."""
+
+
+class EncodeError(RecordError):
+    """A result cannot be written with the serde of its topic."""
+
+
+class EventTimeError(RecordError):
+    """A record has no usable event time: missing, null, of the wrong type or out of range."""
+
+
+class UserFunctionError(RecordError):
+    """A function given to ``map``, ``filter``, ``flat_map``, ``key_by`` or ``event_time`` raised."""
+
+
+class AggregateError(RecordError):
+    """An aggregator cannot take a value: a 64-bit sum would overflow, or the type does not fit."""
+
+
+class StateError(StreamkitError):
+    """State that cannot be trusted; nothing is processed with it."""
+
+
+class RestoreError(StateError):
+    """A changelog could not be read back."""
+
+
+class RestoreStalledError(RestoreError):
+    """A restore made no progress within its deadline."""
+
+
+class LostOffsetError(StreamkitError):
+    """A committed offset is no longer in the log: records were deleted before they were processed."""
+
+
+class KafkaError(StreamkitError):
+    """What a Kafka client call reported, classified by what has to be done about it.
+
+    ``code`` is Kafka's name of the error (``"ILLEGAL_GENERATION"``, ``"_TIMED_OUT"``), ``call`` the client call.
+    """
+
+    def __init__(self, message: str, *, code: str = "", call: str = "") -> None:
+        self.code = code
+        self.call = call
+        super().__init__(f"{call}: {message} [{code}]" if call else message)
+
+
+class RetriableError(KafkaError):
+    """Repeat the same call with the same arguments."""
+
+
+class AbortableError(KafkaError):
+    """Abort the transaction, return to the committed state and go on."""
+
+
+class GenerationError(AbortableError):
+    """The group has moved on: with the classic protocol the assignment is lost as well."""
+
+
+class RejectedRecordError(AbortableError):
+    """The broker refuses a record for what it is (timestamp, size, null key); replaying it would loop."""
+
+    def __init__(
+        self, message: str, *, code: str = "", call: str = "", topic: str = "", partition: int = -1, key: bytes | None = None
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.key = key
+        super().__init__(message, code=code, call=call)
+
+
+class FencedError(KafkaError):
+    """A newer producer owns the transactional id, or the broker timed our transaction out."""
+
+
+class FatalError(KafkaError):
+    """Nothing can be done here; the service stops."""
+
+
+class AuthorizationError(FatalError):
+    """The cluster does not allow this principal to do this."""

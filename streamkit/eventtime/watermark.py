@@ -1,0 +1,57 @@
+"""The watermark of one source partition, by bounded out-of-orderness.
+
+After records with largest event time m the watermark is W = m - d - 1, with d the out-of-orderness: no record with a
+timestamp <= W is expected any more. (Flink's bounded-out-of-orderness rule.) It never goes back, and it is a function of that
+partition's log alone: neither batch cuts nor other partitions change it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s = npt.NDArray[np.int64]
+
+NO_TIME = -(2**62)
+"""The watermark before any record: below every timestamp, with room to subtract graces without wrapping."""
+
+END_OF_TIME = 2**62
+"""The watermark that end of input stands for. It is used to close what is open and is never persisted or sent."""
+
+MIN_TIMESTAMP = -62_135_596_800_000
+"""0001-01-01T00:00Z in milliseconds, the earliest event time."""
+
+MAX_TIMESTAMP = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z in milliseconds, the latest event time."""
+
+
+@dataclass(slots=True)
+class PartitionWatermark:
+    """Running watermark of one partition; ``max_timestamp`` is all its state."""
+
+    out_of_orderness_ms: int
+    max_timestamp: int = NO_TIME
+
+    @property
+    def watermark(self) -> int:
+        if self.max_timestamp == NO_TIME:
+            return NO_TIME
+        return self.max_timestamp - self.out_of_orderness_ms - 1
+
+    def observe(self, timestamps: Int64s) -> Int64s | None:
+        """Moves the watermark over a batch; gives the watermark *before* each record, int64 milliseconds.
+
+        None where no record of the batch is behind its watermark: then none of them can be late for any window.
+        """
+        if not len(timestamps):
+            return None
+        seen = np.empty(len(timestamps) + 1, np.int64)
+        seen[0] = self.max_timestamp
+        seen[1:] = timestamps
+        np.maximum.accumulate(seen, out=seen)
+        self.max_timestamp = int(seen[-1])
+        before = seen[:-1]
+        before -= np.where(before == NO_TIME, 0, self.out_of_orderness_ms + 1)
+        return before if bool((timestamps <= before).any()) else None

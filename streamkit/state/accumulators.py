@@ -1,0 +1,275 @@
+"""What each aggregate function keeps per (window, key), and how a batch is added to it.
+
+An accumulator owns one or two *cells*: flat numpy arrays with one place per slot. `add` folds a column of inputs into the
+cells at the given slots in record order, so that the outcome does not depend on how records were cut into batches; `merge`
+folds the cells of another pane. Where inputs may be null a second cell counts the values that were not.
+
+Integer sums are checked before they can wrap; every accumulator of Python objects (text, decimals, untyped values) follows
+Python's own arithmetic, with integers held to 64 bits all the same.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streamkit.record.columns import Column
+from streamkit.record.schema import Kind
+
+Cells = list[npt.NDArray[Any]]
+Slots = npt.NDArray[np.int64]
+INT64 = np.iinfo(np.int64)
+
+
+class CannotAddError(ValueError):
+    """Input number ``index`` of a column cannot be added; nothing of the column was."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        self.index = index
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Accumulator(Protocol):
+    """State of one aggregate function; ``dtypes`` and ``initial`` describe its cells."""
+
+    @property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]: ...
+    @property
+    def initial(self) -> tuple[Any, ...]: ...
+    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        """Raises CannotAddError for the first input that `add` could not take; changes nothing."""
+        ...
+
+    def add(self, cells: Cells, slots: Slots, column: Column | None) -> None: ...
+    def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
+        """Adds another pane's cells; each slot occurs once."""
+        ...
+
+    def result(self, cells: Cells) -> Column: ...
+
+
+_I8 = np.dtype(np.int64)
+_F8 = np.dtype(np.float64)
+_OBJECT = np.dtype(object)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Records, or where there is an input the values that are not null."""
+
+    dtypes = (_I8,)
+    initial = (0,)
+
+    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        """Every input can be counted."""
+
+    def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        if column is not None:
+            valid = present(column)
+            slots = slots if valid is None else slots[valid]
+        np.add.at(cells[0], slots, 1)
+
+    def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
+        cells[0][slots] += other[0]
+
+    def result(self, cells: Cells) -> Column:
+        return Column(cells[0], None, Kind.INT)
+
+
+@dataclass(frozen=True, slots=True)
+class Numeric:
+    """sum, min or max of int64 or float64: a ufunc over a flat array. Where inputs may be null (``counted``), or the count
+    is wanted for itself, a second cell counts the values."""
+
+    ufunc: np.ufunc
+    kind: Kind
+    neutral: int | float
+    result_kind: Kind
+    counted: bool
+
+    @property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]:
+        return (_F8 if self.kind is Kind.FLOAT else _I8, _I8)[: 1 + self.counted]
+
+    @property
+    def initial(self) -> tuple[Any, ...]:
+        return (self.neutral, 0)[: 1 + self.counted]
+
+    @property
+    def _can_wrap(self) -> bool:
+        return self.ufunc is np.add and self.kind is Kind.INT
+
+    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        if self._can_wrap and column is not None:
+            _check_int_sum(cells[0], slots, column)
+
+    def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        assert column is not None  # noqa: S101 - only count() has no input, and it is another class
+        values = np.asarray(column.values, cells[0].dtype)
+        if column.valid is not None:
+            slots, values = slots[column.valid], values[column.valid]
+        self.ufunc.at(cells[0], slots, values)
+        if self.counted:
+            np.add.at(cells[1], slots, 1)
+
+    def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
+        if self._can_wrap:
+            _check_int_sum(cells[0], slots, Column(other[0], None, Kind.INT))
+        cells[0][slots] = self.ufunc(cells[0][slots], other[0])
+        if self.counted:
+            cells[1][slots] += other[1]
+
+    def result(self, cells: Cells) -> Column:
+        values = cells[0].astype(bool) if self.result_kind is Kind.BOOL else cells[0]
+        if not self.counted:
+            return Column(values, None, self.result_kind)
+        valid = cells[1] > 0
+        return Column(values, None if bool(valid.all()) else valid, self.result_kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Sum and count; the quotient is taken once, at the end. Of integers the sum is exact."""
+
+    total: Numeric
+
+    @property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]:
+        return self.total.dtypes
+
+    @property
+    def initial(self) -> tuple[Any, ...]:
+        return self.total.initial
+
+    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        self.total.check(cells, slots, column)
+
+    def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        self.total.add(cells, slots, column)
+
+    def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
+        self.total.merge(cells, slots, other)
+
+    def result(self, cells: Cells) -> Column:
+        total, counts = cells
+        valid = counts > 0
+        values = total / np.maximum(counts, 1)
+        return Column(values, None if bool(valid.all()) else valid, Kind.FLOAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """sum, min, max or mean of Python objects: text, dates, decimals, and untyped values. None until a value was seen."""
+
+    combine: Callable[[Any, Any], Any]
+    numbers: bool
+    mean: bool
+    result_kind: Kind
+
+    dtypes = (_OBJECT, _I8)
+    initial = (None, 0)
+
+    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        """Runs the fold on the side: Python values can fail anywhere (text + number, 64 bits exceeded)."""
+        assert column is not None  # noqa: S101 - see Numeric.add
+        self._fold(cells[0], slots, column)
+
+    def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
+        assert column is not None  # noqa: S101
+        totals, counts = self._fold(cells[0], slots, column)
+        for slot, total in totals.items():
+            cells[0][slot] = total
+            cells[1][slot] += counts[slot]
+
+    def _fold(self, start: npt.NDArray[Any], slots: Slots, column: Column) -> tuple[dict[int, Any], dict[int, int]]:
+        totals: dict[int, Any] = {}
+        counts: dict[int, int] = {}
+        for index, (slot, value) in enumerate(zip(slots.tolist(), column.to_list(), strict=True)):
+            if value is None:
+                continue
+            before = totals[slot] if slot in totals else start[slot]
+            totals[slot] = self._one(before, value, index)
+            counts[slot] = counts.get(slot, 0) + 1
+        return totals, counts
+
+    def _one(self, before: Any, value: Any, index: int) -> Any:
+        if self.numbers and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
+            raise CannotAddError(index, f"a number is needed, but the value is {value!r}")
+        try:
+            after = value if before is None else self.combine(before, value)
+        except TypeError as error:
+            raise CannotAddError(index, str(error)) from error
+        if isinstance(after, int) and not INT64.min <= after <= INT64.max:
+            raise CannotAddError(index, f"the sum {after} does not fit into 64 bits")
+        return after
+
+    def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
+        for index, (slot, value, count) in enumerate(zip(slots.tolist(), other[0].tolist(), other[1].tolist(), strict=True)):
+            if count:
+                cells[0][slot] = self._one(cells[0][slot], value, index)
+                cells[1][slot] += count
+
+    def result(self, cells: Cells) -> Column:
+        values = cells[0].tolist()
+        if self.mean:
+            values = [None if not count else total / count for total, count in zip(values, cells[1].tolist(), strict=True)]
+        return Column(values, None, self.result_kind)
+
+
+def present(column: Column) -> npt.NDArray[np.bool_] | None:
+    """Which values of a column are not null; None if all are there."""
+    if column.valid is not None or not isinstance(column.values, list):
+        return column.valid
+    valid = np.fromiter((value is not None for value in column.values), bool, len(column.values))
+    return None if bool(valid.all()) else valid
+
+
+def _check_int_sum(totals: npt.NDArray[Any], slots: Slots, column: Column) -> None:
+    """Sums cannot wrap if even all values on top of the largest total stay inside; only else each is looked at."""
+    values = np.asarray(column.values, np.int64)
+    if not len(values):
+        return
+    largest = max(-int(values.min()), int(values.max()), 0)
+    touched = totals[slots]
+    reached = max(-int(touched.min()), int(touched.max()), 0)
+    if reached + largest * len(values) <= INT64.max:
+        return
+    running: dict[int, int] = {}
+    valid = column.valid
+    for index, (slot, value) in enumerate(zip(slots.tolist(), values.tolist(), strict=True)):
+        if valid is None or valid[index]:
+            total = running.get(slot, int(totals[slot])) + value
+            if not INT64.min <= total <= INT64.max:
+                raise CannotAddError(index, f"the sum {total} does not fit into 64 bits")
+            running[slot] = total
+
+
+def accumulator(function: str, kind: Kind, *, nullable: bool) -> Accumulator:
+    """The accumulator of an aggregate function ("count", "sum", "min", "max", "mean") over inputs of this kind."""
+    if function == "count":
+        return Count()
+    mean = function == "mean"
+    if mean or function == "sum":
+        combine: Callable[[Any, Any], Any] = operator.add
+    else:
+        combine = min if function == "min" else max
+    if kind in (Kind.INT, Kind.FLOAT, Kind.DATETIME, Kind.BOOL):
+        numeric = _numeric(function, kind, counted=mean or nullable)
+        return Mean(numeric) if mean else numeric
+    return Objects(combine, combine is operator.add, mean, Kind.ANY if kind is Kind.OBJECT else kind)
+
+
+def _numeric(function: str, kind: Kind, *, counted: bool) -> Numeric:
+    wide = Kind.FLOAT if kind is Kind.FLOAT else Kind.INT
+    if function == "min":
+        return Numeric(np.minimum, wide, float("inf") if wide is Kind.FLOAT else INT64.max, kind, counted)
+    if function == "max":
+        return Numeric(np.maximum, wide, float("-inf") if wide is Kind.FLOAT else INT64.min, kind, counted)
+    return Numeric(np.add, wide, 0, kind, counted)

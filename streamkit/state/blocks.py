@@ -1,0 +1,127 @@
+"""Changelog blocks of window state: columns of the rows that changed in one transaction, as absolute values.
+
+A block is a msgpack array, readable with any msgpack library:
+
+    [version, fingerprint, [section, ...]]
+    section = [pane_end, rows, keys, [[cell, ...] per accumulator]]
+
+``keys`` and each cell are either raw little-endian bytes (int64 or float64, named by the accumulator) or a msgpack array of
+objects. Values outside msgpack's own types travel as extensions: 1 Decimal, 2 date, 3 datetime, 4 tuple. A later block overrides
+an earlier one row by row; rows of closed windows are dropped by the time record (`time_record.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamkit.errors import StateError
+from streamkit.state.accumulators import Accumulator
+from streamkit.state.key_index import Keys
+from streamkit.state.window_store import Entries
+
+VERSION = 1
+
+
+class _Section(msgspec.Struct, array_like=True):
+    pane_end: int
+    rows: int
+    keys: bytes | list[Any]
+    cells: list[list[bytes | list[Any]]]
+
+
+class _Block(msgspec.Struct, array_like=True):
+    version: int
+    fingerprint: str
+    sections: list[_Section]
+
+
+_DECIMAL, _DATE, _DATETIME, _TUPLE = 1, 2, 3, 4
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_block(fingerprint: str, sections: Sequence[Entries]) -> bytes:
+    """One changelog value."""
+    return _encoder.encode(
+        _Block(
+            VERSION,
+            fingerprint,
+            [
+                _Section(e.pane_end, len(e), _pack_column(e.keys), [[_pack_column(cell) for cell in cells] for cells in e.cells])
+                for e in sections
+            ],
+        )
+    )
+
+
+def decode_block(data: bytes, fingerprint: str, accumulators: Sequence[Accumulator], store: str) -> list[Entries]:
+    """The rows of a block; StateError if it is of another format or another store shape."""
+    try:
+        block = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise StateError(f"store '{store}': a changelog block cannot be read ({error}); was something else written there?") from error
+    if block.version > VERSION:
+        raise StateError(f"store '{store}': changelog block of format {block.version}, this version reads up to {VERSION}: upgrade")
+    if block.fingerprint != fingerprint:
+        raise StateError(
+            f"store '{store}': its changelog was written with another window, key or output types "
+            f"(fingerprint {block.fingerprint}, now {fingerprint}): give the aggregate a new name, or reset the app"
+        )
+    return [
+        Entries(s.pane_end, _unpack_keys(s.keys), [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)])
+        for s in block.sections
+    ]
+
+
+def _pack_column(column: Keys) -> bytes | list[Any]:
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
+    return [_pack(value) for value in (column.tolist() if isinstance(column, np.ndarray) else column)]
+
+
+def _unpack_keys(data: bytes | list[Any]) -> Keys:
+    return np.frombuffer(data, "<i8") if isinstance(data, bytes) else data
+
+
+def _unpack_cells(acc: Accumulator, cells: list[bytes | list[Any]]) -> list[np.ndarray[Any, Any]]:
+    return [_unpack_cell(dtype, cell) for dtype, cell in zip(acc.dtypes, cells, strict=True)]
+
+
+def _unpack_cell(dtype: np.dtype[Any], data: bytes | list[Any]) -> np.ndarray[Any, Any]:
+    if isinstance(data, bytes):
+        return np.frombuffer(data, dtype.newbyteorder("<"))
+    out = np.empty(len(data), object)
+    out[:] = data
+    return out
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return msgspec.msgpack.Ext(_DECIMAL, str(value).encode())
+    if isinstance(value, datetime):
+        return msgspec.msgpack.Ext(_DATETIME, value.isoformat().encode())
+    if isinstance(value, date):
+        return msgspec.msgpack.Ext(_DATE, value.isoformat().encode())
+    if isinstance(value, tuple):
+        return msgspec.msgpack.Ext(_TUPLE, _encoder.encode([_pack(part) for part in value]))
+    return value
+
+
+def _unpack(code: int, data: memoryview) -> Any:
+    if code == _DECIMAL:
+        return Decimal(bytes(data).decode())
+    if code == _DATETIME:
+        return datetime.fromisoformat(bytes(data).decode())
+    if code == _DATE:
+        return date.fromisoformat(bytes(data).decode())
+    if code == _TUPLE:
+        return tuple(msgspec.msgpack.decode(data, ext_hook=_unpack))
+    raise ValueError(f"unknown extension {code}")
+
+
+_decoder = msgspec.msgpack.Decoder(_Block, ext_hook=_unpack)

@@ -1,0 +1,154 @@
+"""Which blocks to write, rewrite and drop, and how they are read back (R27).
+
+The *directory* lists the live blocks, oldest first, with the rows each holds. Blocks are dropped (tombstoned) strictly oldest
+first, when all their windows are closed. When the live blocks hold far more rows than are open, the oldest is rewritten: its open
+rows are marked dirty, leave with this commit in a new block with their *current* values, and the old block is dropped in the same
+transaction. So the topic and the restore are bounded by what is open. Tombstones are garbage collection only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from streamkit.errors import StateError
+from streamkit.state import time_record
+from streamkit.state.accumulators import Accumulator
+from streamkit.state.blocks import decode_block, encode_block
+from streamkit.state.key_index import Slots
+from streamkit.state.time_record import TimeRecord
+from streamkit.state.window_store import Entries, WindowStore
+
+MAX_BLOCK_ROWS = 16_384
+MAX_BLOCK_BYTES = 800_000
+REWRITE_SLACK_ROWS = 8_192
+"""Live blocks may hold twice the open rows and this many more before the oldest is rewritten."""
+
+ChangelogRecord = tuple[bytes, bytes | None]
+
+
+@dataclass(slots=True)
+class _BlockRef:
+    key: bytes
+    rows: int
+    slots: dict[int, list[Slots]]  # pane end -> slots
+
+
+@dataclass(slots=True)
+class BlockChangelog:
+    """Writer and reader of one store's changelog in one task.
+
+    ``incarnation`` makes block keys unique to this ownership of the task, so that no owner can overwrite another's block.
+    """
+
+    store_name: str
+    fingerprint: str
+    accumulators: Sequence[Accumulator]
+    incarnation: str
+    max_block_bytes: int = MAX_BLOCK_BYTES
+    _sequence: int = 0
+    _directory: deque[_BlockRef] = field(default_factory=deque)
+    _rows: int = 0
+
+    # ---- writing
+
+    def collect(self, store: WindowStore, time: TimeRecord) -> Iterator[ChangelogRecord]:
+        """The records of one transaction: blocks, tombstones, and the time record last."""
+        dropped = self._drop_closed(time.closed_through)
+        dropped += self._rewrite_oldest(store)
+        for sections in _batches(store.take_dirty()):
+            yield from self._write(sections)
+        for ref in dropped:
+            yield ref.key, None
+        yield time_record.KEY, time_record.encode(time)
+
+    def _drop_closed(self, closed_through: int) -> list[_BlockRef]:
+        dropped = []
+        while self._directory and max(self._directory[0].slots) <= closed_through:
+            dropped.append(self._pop())
+        return dropped
+
+    def _rewrite_oldest(self, store: WindowStore) -> list[_BlockRef]:
+        dropped: list[_BlockRef] = []
+        while self._directory and self._rows > 2 * len(store) + REWRITE_SLACK_ROWS:
+            ref = self._pop()
+            for pane_end, parts in ref.slots.items():
+                for slots in parts:
+                    store.mark_dirty(pane_end, slots)
+            dropped.append(ref)
+        return dropped
+
+    def _pop(self) -> _BlockRef:
+        ref = self._directory.popleft()
+        self._rows -= ref.rows
+        return ref
+
+    def _write(self, sections: list[tuple[Slots, Entries]]) -> Iterator[ChangelogRecord]:
+        value = encode_block(self.fingerprint, [entries for _, entries in sections])
+        if len(value) > self.max_block_bytes:
+            yield from self._write_halves(sections, len(value))
+            return
+        key = f"block:{self.incarnation}:{self._sequence}".encode()
+        self._sequence += 1
+        self._remember(key, sections)
+        yield key, value
+
+    def _write_halves(self, sections: list[tuple[Slots, Entries]], size: int) -> Iterator[ChangelogRecord]:
+        if len(sections) > 1:
+            halves = [sections[: len(sections) // 2], sections[len(sections) // 2 :]]
+        else:
+            slots, entries = sections[0]
+            if len(entries) == 1:
+                raise StateError(
+                    f"store '{self.store_name}': the state of key {entries.keys[0]!r} in the window that ends at {entries.pane_end} "
+                    f"takes {size} bytes, over the limit of {self.max_block_bytes} for one changelog record"
+                )
+            middle = len(entries) // 2
+            halves = [[(slots[part], _slice(entries, part))] for part in (slice(middle), slice(middle, None))]
+        for half in halves:
+            yield from self._write(half)
+
+    def _remember(self, key: bytes, sections: list[tuple[Slots, Entries]]) -> None:
+        ref = _BlockRef(key, sum(len(entries) for _, entries in sections), {})
+        for slots, entries in sections:
+            ref.slots.setdefault(entries.pane_end, []).append(slots)
+        self._directory.append(ref)
+        self._rows += ref.rows
+
+    # ---- reading back
+
+    def apply(self, store: WindowStore, key: bytes, value: bytes) -> int:
+        """Folds one block into the store, in offset order; gives its rows."""
+        sections = [(store.load(e), e) for e in decode_block(value, self.fingerprint, self.accumulators, self.store_name)]
+        self._remember(key, sections)
+        return sum(len(entries) for _, entries in sections)
+
+    def forget(self, key: bytes) -> None:
+        """A tombstone was read: the block is gone."""
+        for ref in self._directory:
+            if ref.key == key:
+                self._directory.remove(ref)
+                self._rows -= ref.rows
+                return
+
+
+def _slice(entries: Entries, part: slice) -> Entries:
+    return Entries(entries.pane_end, entries.keys[part], [[cell[part] for cell in cells] for cells in entries.cells])
+
+
+def _batches(dirty: Iterator[tuple[int, Slots, Entries]]) -> Iterator[list[tuple[Slots, Entries]]]:
+    """Sections put together to blocks of at most MAX_BLOCK_ROWS rows; a longer pane is cut."""
+    block: list[tuple[Slots, Entries]] = []
+    rows = 0
+    for _, slots, entries in dirty:
+        for start in range(0, len(entries), MAX_BLOCK_ROWS):
+            part = slice(start, start + MAX_BLOCK_ROWS)
+            section = (slots[part], _slice(entries, part))
+            if block and rows + len(section[1]) > MAX_BLOCK_ROWS:
+                yield block
+                block, rows = [], 0
+            block.append(section)
+            rows += len(section[1])
+    if block:
+        yield block
