@@ -63,19 +63,21 @@ class DynamicKey:
         data: bytes | None = _SERDES[tag].encode_one(key)
         return data
 
-    def tag(self, key: Any) -> str | None:
+    @staticmethod
+    def tag(key: Any) -> str | None:
         """The letter for the type of this key; None for str and for null. TypeError for what cannot be a key."""
         for types, tag in _TAGS:
             if isinstance(key, types):
                 return tag
         raise wrong_type(key, f"a possible key: {_CHOICES}")
 
-    def tags(self, keys: Keys) -> list[str | None]:
+    @staticmethod
+    def tags(keys: Keys) -> list[str | None]:
         """`tag` of each key."""
         if not isinstance(keys, list):
             return ["i"] * len(keys)
         types = set(map(type, keys))
-        return [None] * len(keys) if types <= {str, type(None)} else list(map(self.tag, keys))
+        return [None] * len(keys) if types <= {str, type(None)} else list(map(DynamicKey.tag, keys))
 
     def decode_tagged(self, data: Sequence[bytes | None], tags: Sequence[str | None]) -> Keys:
         """The keys behind these bytes and tags, with their types; ValueError if they do not fit each other."""

@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 
 from streamkit.errors import SchemaError
+from streamkit.record.columns import Column, Constant
 from streamkit.record.model import Row
 from streamkit.record.schema import OPEN, Kind, Schema, is_row_type, schema_of
 from streamkit.serdes.json_columns import columns_to_json, columns_to_model
+from streamkit.serdes.json_text import encode, encode_object
 from streamkit.serdes.projection import fields_of, projected, projected_untyped
+from streamkit.serdes.rows_json import RowsJson
 from streamkit.serdes.scalars import SCALARS
 from streamkit.serdes.serde import ColumnsEncoder, Serde
-from streamkit.serdes.utc import PLAIN, fields_in_utc, in_utc, names_with_instants
+from streamkit.serdes.utc import fields_in_utc, names_with_instants
+
+__all__ = ["JsonSerde", "RowsJson", "UntypedJson", "encode_columns", "serde_for"]
 
 V = TypeVar("V")
 
@@ -39,6 +43,7 @@ class JsonSerde(Generic[V]):
     the model, or a Row or dict with its field names and types (missing fields take their defaults); TypeError for others.
 
     >>> from streamkit.record.model import Model
+    >>> from datetime import datetime
     >>> class Bid(Model):
     ...     item: str
     ...     bidtime: datetime
@@ -75,7 +80,7 @@ class JsonSerde(Generic[V]):
         instants = names_with_instants(self._hints(), untyped=True)
         floats = self._finite()
 
-        def encode(row: Any) -> bytes:
+        def encode_row(row: Any) -> bytes:
             if not isinstance(row, model):
                 row = convert(row)
             if instants:
@@ -83,28 +88,32 @@ class JsonSerde(Generic[V]):
             for name in floats:
                 if not math.isfinite(getattr(row, name)):
                     raise ValueError(f"field '{name}' of {model.__name__} is {getattr(row, name)}, which JSON has not")
-            return _encode(row)
+            return encode(row)
 
-        return encode
+        return encode_row
 
     def columns_encoder(self, names: Sequence[str]) -> ColumnsEncoder:
         """`ColumnarSerde`; `SchemaError` for names that do not fit the model."""
         _check_names(self.model, names)
-        return columns_to_model(self.model, names, self._finite(), encode=_encode, encode_row=self.encoder())
+        return columns_to_model(self.model, names, self._finite(), encode=encode, encode_row=self.encoder())
 
     def _converter(self) -> Callable[[Any], Any]:
         model, fields = self.model, fields_of(self.model)
         wire_names = {name: part.wire_name for name, part in fields.items()}
+        renamed = any(name != wire for name, wire in wire_names.items())
 
         def convert(row: Any) -> Any:
             if not isinstance(row, dict):
                 raise TypeError(f"a row of type {type(row).__name__} cannot be written as {model.__name__}")
+            if unknown := row.keys() - wire_names.keys():
+                names = ", ".join(fields)
+                raise TypeError(f"a row with field '{min(unknown)}' cannot be written as {model.__name__}, which has: {names}")
+            try:
+                return msgspec.convert({wire_names[name]: value for name, value in row.items()} if renamed else row, model)
+            except msgspec.ValidationError:
+                pass  # numpy scalars, or a misfit
             try:
                 return msgspec.convert({wire_names[name]: _native(value) for name, value in row.items()}, model)
-            except KeyError as error:
-                raise TypeError(
-                    f"a row with field {error} cannot be written as {model.__name__}, which has: {', '.join(fields)}"
-                ) from None
             except msgspec.ValidationError as error:
                 raise TypeError(f"a {type(row).__name__} cannot be written as {model.__name__}: {error}") from None
 
@@ -124,6 +133,7 @@ class UntypedJson:
 
     Writing takes rows, dicts, Structs and dataclasses.
 
+    >>> from datetime import datetime
     >>> serde = UntypedJson()
     >>> serde.decoder()(b'{"item": "A", "price": 2.0}')
     {'item': 'A', 'price': 2.0}
@@ -142,10 +152,10 @@ class UntypedJson:
         return lambda data: Row(decode(data))
 
     def encoder(self) -> Callable[[Any], bytes]:
-        return _encode_untyped
+        return encode_object
 
     def columns_encoder(self, names: Sequence[str]) -> ColumnsEncoder:
-        return columns_to_json({name: name for name in names}, _encode)
+        return columns_to_json(names, encode)
 
 
 def serde_for(value: Any) -> Serde[Any]:
@@ -155,7 +165,7 @@ def serde_for(value: Any) -> Serde[Any]:
     (UntypedJson(), StringSerde())
     >>> serde_for(list)
     Traceback (most recent call last):
-    streamkit.errors.SchemaError: list cannot be the type of a value; choose a sk.Model, a dataclass, sk.Row or nothing (untyped ...
+    streamkit.errors.SchemaError: list cannot be the type of a value; choose a sk.Model, a dataclass, ...
     """
     if not isinstance(value, type) and hasattr(value, "decoder") and hasattr(value, "encoder"):
         return value  # type: ignore[no-any-return]
@@ -171,6 +181,15 @@ def serde_for(value: Any) -> Serde[Any]:
     )
 
 
+def encode_columns(names: Sequence[str], columns: Sequence[Column | Constant], count: int) -> list[bytes]:
+    """The JSON of ``count`` rows without a model, from their columns: exactly what `UntypedJson` writes for each Row.
+
+    >>> encode_columns(["item", "n"], [Column(["A", "B"], None, Kind.STR), Constant(1, Kind.INT)], 2)
+    [b'{"item":"A","n":1}', b'{"item":"B","n":1}']
+    """
+    return UntypedJson().columns_encoder(names)(columns, count)
+
+
 def _check_names(model: type, names: Sequence[str]) -> None:
     fields = fields_of(model)
     missing = [name for name, part in fields.items() if part.required and name not in names]
@@ -181,34 +200,5 @@ def _check_names(model: type, names: Sequence[str]) -> None:
         raise SchemaError(f"{model.__name__} needs field '{missing[0]}', which the rows have not; they have: {', '.join(names)}")
 
 
-def _encode_untyped(row: Any) -> bytes:
-    if isinstance(row, dict):
-        return _encode(row if PLAIN.issuperset(map(type, row.values())) else in_utc(row))
-    if not is_row_type(type(row)) or getattr(getattr(row, "__struct_config__", None), "array_like", False):
-        raise TypeError(f"a {type(row).__name__} cannot be written as a JSON object; give a Row, a dict, a Model or a dataclass")
-    return _encode(in_utc(row))
-
-
 def _native(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _foreign(value: Any) -> Any:
-    """What msgspec does not know: numpy values, and subclasses of the plain types."""
-    if isinstance(value, np.datetime64):
-        raise TypeError("a numpy datetime64 cannot be written; give a datetime")
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    for plain in (str, int, float):
-        if isinstance(value, plain):
-            return plain(value)
-    if isinstance(value, datetime):
-        return datetime.fromisoformat(value.isoformat())
-    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
-
-
-_encode = msgspec.json.Encoder(enc_hook=_foreign).encode

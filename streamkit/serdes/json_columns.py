@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import repeat
 from types import NoneType
@@ -28,9 +28,9 @@ Encode = Callable[[Any], bytes]
 _AS_TYPED: dict[Any, Kind] = {int: Kind.INT, float: Kind.FLOAT, bool: Kind.BOOL, str: Kind.STR, datetime: Kind.DATETIME}
 
 
-def columns_to_json(wire_names: Mapping[str, str], encode: Encode) -> ColumnsEncoder:
+def columns_to_json(names: Sequence[str], encode: Encode) -> ColumnsEncoder:
     """For rows without a model: the columns in the order of the names."""
-    struct = named_struct(wire_names)
+    struct = named_struct(tuple(names))
 
     def encode_columns(columns: Sequence[Column | Constant], count: int) -> list[bytes]:
         if not columns:
@@ -50,7 +50,7 @@ def columns_to_model(
     """
     fields = fields_of(model)
     plain = _is_plain(model) and all(name in names or part.default is not msgspec.NODEFAULT for name, part in fields.items())
-    write = columns_to_json({name: part.wire_name for name, part in fields.items()}, encode)
+    write = columns_to_json([part.wire_name for part in fields.values()], encode)
 
     def encode_columns(columns: Sequence[Column | Constant], count: int) -> list[bytes]:
         given = dict(zip(names, columns, strict=True))
@@ -82,13 +82,15 @@ def _encoded_instants(column: Column, encode: Encode) -> list[Any]:
     micros = np.asarray(column.values)
     if column.valid is not None:
         micros = np.where(column.valid, micros, 0)
-    distinct, places = np.unique(micros, return_inverse=True)
-    texts = np.array([msgspec.Raw(encode(moment)) for moment in datetimes_of(distinct)], object)
-    items = texts[places]
+    # Windows come in runs: only the first of each run is sorted.
+    starts = np.flatnonzero(np.concatenate(([True], micros[1:] != micros[:-1]))) if len(micros) else micros
+    distinct, places = np.unique(micros[starts], return_inverse=True)
+    places = np.repeat(places, np.diff(starts, append=len(micros)))
+    texts: list[Any] = [msgspec.Raw(encode(moment)) for moment in datetimes_of(distinct)]
     if column.valid is not None:
-        items[~column.valid] = None
-    ready: list[Any] = items.tolist()
-    return ready
+        places = np.where(column.valid, places, len(texts))
+        texts.append(None)
+    return list(map(texts.__getitem__, places.tolist()))
 
 
 def _is_plain(model: type[Any]) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -84,9 +84,10 @@ def projected_untyped(names: frozenset[str]) -> type | None:
     return msgspec.defstruct("RowProjection", [(name, object, None) for name in sorted(names)], gc=False)
 
 
-def named_struct(wire_names: Mapping[str, str]) -> type:
-    """A Struct for writing: a field of any type for each name, in order, under its wire name (which may be any text)."""
-    parts = [(f"f{place}", object, msgspec.field(name=wire)) for place, wire in enumerate(wire_names.values())]
+@lru_cache(maxsize=256)  # making a class takes 200 microseconds
+def named_struct(names: tuple[str, ...]) -> type:
+    """A Struct for writing: a field of any type for each name, in order; a name may be any text."""
+    parts = [(f"f{place}", object, msgspec.field(name=name)) for place, name in enumerate(names)]
     return msgspec.defstruct("Out", parts, gc=False)
 
 

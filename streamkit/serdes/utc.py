@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,7 +24,9 @@ _UNTYPED = (Any, object, list, dict, tuple, set, frozenset)
 
 
 def in_utc(value: Any) -> Any:
-    """The value with every datetime in it, at any depth, in UTC: the same object if there is nothing to change, else a copy.
+    """The value with every datetime in it, at any depth, in UTC.
+
+    The same object if there is nothing to change, else a copy (containers of other values may be copied for nothing).
 
     >>> in_utc({"at": [datetime(2020, 4, 15, 8, 5)]})
     {'at': [datetime.datetime(2020, 4, 15, 8, 5, tzinfo=datetime.timezone.utc)]}
@@ -34,16 +36,25 @@ def in_utc(value: Any) -> Any:
     if isinstance(value, datetime):
         return value if value.tzinfo is UTC else as_utc(value)
     if isinstance(value, dict):
-        changed = {in_utc(name): in_utc(item) for name, item in value.items()}
-        return value if _same(changed, value) and _same(changed.values(), value.values()) else changed
+        if settled(value) and settled(value.values()):
+            return value
+        return {in_utc(name): in_utc(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        items = [in_utc(item) for item in value]
-        return value if _same(items, value) else _rebuilt(value, items)
+        return value if settled(value) else _rebuilt(value, [in_utc(item) for item in value])
     if isinstance(value, msgspec.Struct):
         return fields_in_utc(value, value.__struct_fields__)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return fields_in_utc(value, tuple(field.name for field in dataclasses.fields(value)))
     return value
+
+
+def settled(values: Iterable[Any]) -> bool:
+    """Whether there is surely nothing to change: plain values and datetimes in UTC."""
+    for value in values:
+        kind = value.__class__
+        if kind not in PLAIN and not (kind is datetime and value.tzinfo is UTC):
+            return False
+    return True
 
 
 def fields_in_utc(row: Any, names: tuple[str, ...]) -> Any:
@@ -81,10 +92,6 @@ def _may_hold(hint: Any, untyped: bool, seen: set[Any]) -> bool:  # noqa: FBT001
         inner = typing.get_type_hints(hint, include_extras=True).values()
         return any(_may_hold(part, untyped, seen | {hint}) for part in inner)
     return True  # a datetime, or a type not known here: looked through at run time
-
-
-def _same(ours: Any, theirs: Any) -> bool:
-    return all(mine is other for mine, other in zip(ours, theirs, strict=True))
 
 
 def _rebuilt(value: Any, items: list[Any]) -> Any:
