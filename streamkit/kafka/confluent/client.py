@@ -22,6 +22,7 @@ class ConfluentClient:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
+        self._suspects: set[str] = set()  # transactional ids whose replay has to find a record that the broker refuses
 
     def consumer(self, group_id: str) -> GroupConsumer:
         return self._make(lambda: GroupConsumer(self.settings, group_id))
@@ -30,7 +31,7 @@ class ConfluentClient:
         return self._make(lambda: ChangelogReader(self.settings))
 
     def producer(self, transactional_id: str, *, on_log: Callable[[str], None] | None = None) -> TransactionalProducer:
-        return self._make(lambda: TransactionalProducer(self.settings, transactional_id, on_log=on_log))
+        return self._make(lambda: TransactionalProducer(self.settings, transactional_id, on_log=on_log, suspects=self._suspects))
 
     def admin(self) -> ClusterAdmin:
         return self._make(lambda: ClusterAdmin(self.settings))

@@ -3,74 +3,115 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from confluent_kafka import KafkaError, Message
 
-from streamkit.errors import AbortableError, AuthorizationError, FatalError, FencedError, RejectedRecordError, StreamkitError
+from streamkit.errors import (
+    AbortableError,
+    FatalError,
+    FencedError,
+    RejectedRecordError,
+    StreamkitError,
+)
+from streamkit.errors import (
+    KafkaError as ClassifiedError,
+)
 from streamkit.kafka.confluent.classify import FENCED, REFUSED, REJECTED, classify
 
 # Not failures of their own: purged by an abort, or in a batch with a record that the broker refused.
-_CONSEQUENCES = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT", "_INVALID_DIFFERENT_RECORD"})
+_CONSEQUENCES: Final = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT", "_INVALID_DIFFERENT_RECORD"})
+BATCH_REFUSED: Final = "_BATCH_REFUSED"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Failure:
+    """All failures with one error: how many, and the record that stands for them."""
+
     error: KafkaError
     topic: str
     partition: int
     key: bytes | None
-    size: int
+    count: int = 0
+    null_keys: int = 0
 
 
 class DeliveryFailures:
     """Keeps one failure per kind of error, so it is bounded however many records fail.
 
-    The broker refuses whole batches: of a batch that is too large, every record fails with MSG_SIZE_TOO_LARGE. The largest
-    of them is kept, since it is the one that cannot be sent in any batch.
+    The broker refuses whole batches, and librdkafka 2.16 reports its error for every record of the batch: which one was to
+    blame it knows only if several were (then the others get `_INVALID_DIFFERENT_RECORD`), because
+    rd_kafka_interceptors_on_acknowledgement_queue overwrites the errors otherwise. To blame a record that was fine would send
+    it to the dead letters. So unless the culprit is certain, the failure is an AbortableError with the code `_BATCH_REFUSED`,
+    and the replay sends every record in a batch of its own (`one_by_one`): then the culprit is certain. The same finds out
+    that nobody is to blame, where a batch of small records was too large for its topic.
     """
 
-    def __init__(self) -> None:
-        self._first: dict[str, _Failure] = {}
+    def __init__(self, *, one_by_one: bool) -> None:
+        self._one_by_one = one_by_one
+        self._by_error: dict[str, _Failure] = {}
         self._closed = False
 
     def __bool__(self) -> bool:
-        return any(name not in _CONSEQUENCES for name in self._first) or "_INVALID_DIFFERENT_RECORD" in self._first
+        return any(name not in _CONSEQUENCES for name in self._by_error)
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """The delivery callback; called for failures only (delivery.report.only.error) and must not raise."""
         if error is None or self._closed:
             return
-        size = len(message.value() or b"") + len(message.key() or b"")
-        known = self._first.get(error.name())
-        if known is None or (error.name() == "MSG_SIZE_TOO_LARGE" and size > known.size):
-            self._first[error.name()] = _Failure(error, message.topic() or "", _partition(message), message.key(), size)
+        key = message.key()
+        failure = self._by_error.get(error.name())
+        if failure is None:
+            partition = message.partition()
+            place = (message.topic() or "", -1 if partition is None else partition)
+            failure = self._by_error[error.name()] = _Failure(error, *place, key)
+        failure.count += 1
+        if key is None:
+            failure.null_keys += 1
+            if error.code() == KafkaError.INVALID_RECORD:
+                failure.key = None
 
-    def worst(self, call: str) -> StreamkitError:
+    def root(self, call: str) -> StreamkitError:
         """The error to raise: a refused record if there is one, since it is the cause of the others; else the first."""
-        by_cause = sorted(self._first.items(), key=lambda item: (item[0] in _CONSEQUENCES, item[0] not in REJECTED))
+        by_cause = sorted(self._by_error.items(), key=lambda item: (item[0] in _CONSEQUENCES, item[0] not in REJECTED))
         name, failure = by_cause[0]
-        place = f"{failure.topic}-{failure.partition}"
-        text = f"a record for {place} was not delivered: {failure.error.str()}"
+        text = f"a record for {failure.topic}-{failure.partition} was not delivered: {failure.error.str()}"
         if name in REJECTED:
+            return self._refused(name, failure, text, call)
+        if name in REFUSED:
+            return classify(failure.error, call, about=f"topic '{failure.topic}'", operation="WRITE")
+        kind: type[ClassifiedError] = AbortableError  # whatever the error: the transaction lacks a record
+        if name in FENCED:
+            kind = FencedError
+        elif failure.error.fatal():
+            kind = FatalError
+        return kind(text, code=name, call=call)
+
+    def suspects_a_record(self) -> bool:
+        """Whether the replay has to send records one by one to find the one that the broker refuses."""
+        return any(name in REJECTED for name in self._by_error)
+
+    def _refused(self, name: str, failure: _Failure, text: str, call: str) -> StreamkitError:
+        certain = (
+            self._one_by_one
+            or failure.count == 1
+            or "_INVALID_DIFFERENT_RECORD" in self._by_error
+            # The one null key: compacted topics refuse it, and several would have been told apart.
+            or (name == "INVALID_RECORD" and failure.null_keys == 1)
+        )
+        if certain:
             return RejectedRecordError(
                 text, code=name, call=call, topic=failure.topic, partition=failure.partition, key=failure.key
             )
-        if name in FENCED:
-            return FencedError(text, code=name, call=call)
-        if name in REFUSED:
-            refusal = classify(failure.error, call, about=f"topic '{failure.topic}'", operation="WRITE")
-            return refusal if isinstance(refusal, AuthorizationError) else AbortableError(text, code=name, call=call)
-        if failure.error.fatal():
-            return FatalError(text, code=name, call=call)
-        return AbortableError(text, code=name, call=call)
+        return AbortableError(
+            f"a batch of {failure.count} records for {failure.topic}-{failure.partition} was refused: {failure.error.str()} "
+            f"[{name}]; the replay sends them one by one to find which of them it is",
+            code=BATCH_REFUSED,
+            call=call,
+        )
 
     def clear(self) -> None:
-        self._first.clear()
+        self._by_error.clear()
 
     def close(self) -> None:
         self._closed = True
-
-
-def _partition(message: Message) -> int:
-    partition = message.partition()
-    return -1 if partition is None else partition

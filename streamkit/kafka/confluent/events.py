@@ -7,10 +7,11 @@ call reports (a wrong password is retried for ever) are remembered, so that the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from streamkit.errors import FatalError
 
@@ -49,7 +50,7 @@ class LogTap:
 class ErrorEvents:
     """Takes the place of `error_cb`: remembers what makes going on pointless, and whether all brokers are down.
 
-    ``fatal`` is librdkafka's own fatal error (a fenced producer); calls after it only report ``_FATAL``.
+    ``fatal`` is librdkafka's own fatal error; calls after it only report ``_FATAL``.
     """
 
     def __init__(self, client: str) -> None:
@@ -60,23 +61,50 @@ class ErrorEvents:
 
     def __call__(self, error: KafkaError) -> None:
         """Called by librdkafka while it is polled; must not raise."""
-        if error.fatal():
-            self.fatal = error
-        elif _is_refusal(error):
+        if _is_refusal(error):
             self.refused = error
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.all_brokers_down = True
         logger.warning("%s: %s [%s]", self._client, error.str(), error.name())
 
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Around calls that may bring librdkafka's fatal error (a fenced producer).
+
+        confluent_kafka does not give it to `error_cb` but raises it out of whatever call polls; where a log line is served
+        next in the same call, that fails with a SystemError which has the fatal error as its cause. Both end up in `fatal`.
+        """
+        try:
+            yield
+        except (KafkaException, SystemError) as raised:
+            fatal = _fatal_in(raised)
+            if fatal is None:
+                raise
+            self.fatal = self.fatal or fatal
+
+    def refusal(self) -> FatalError | None:
+        """The error to raise if the cluster refuses us; librdkafka itself would go on trying for ever."""
+        error, self.refused = self.refused, None
+        if error is None:
+            return None
+        return FatalError(
+            f"the cluster refuses this client: {error.str()}. Check security.protocol, sasl.* and ssl.* among the properties",
+            code=error.name(),
+            call=self._client,
+        )
+
     def check(self) -> None:
-        """Raises FatalError if the cluster refuses us; librdkafka itself would go on trying for ever."""
-        if self.refused is not None:
-            error, self.refused = self.refused, None
-            raise FatalError(
-                f"the cluster refuses this client: {error.str()}. Check security.protocol, sasl.* and ssl.* among the properties",
-                code=error.name(),
-                call=self._client,
-            )
+        refusal = self.refusal()
+        if refusal is not None:
+            raise refusal
+
+
+def _fatal_in(raised: BaseException | None) -> KafkaError | None:
+    while raised is not None:
+        if isinstance(raised, KafkaException) and isinstance(raised.args[0], KafkaError) and raised.args[0].fatal():
+            return raised.args[0]
+        raised = raised.__cause__ or raised.__context__
+    return None
 
 
 def _is_refusal(error: KafkaError) -> bool:

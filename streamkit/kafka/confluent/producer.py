@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError
@@ -16,11 +16,12 @@ from confluent_kafka import KafkaError
 from streamkit.errors import AbortableError, GenerationError, RejectedRecordError, RetriableError, StreamkitError
 from streamkit.kafka.client import Committed, GroupMetadata, Headers, TopicPartition
 from streamkit.kafka.confluent import group_metadata
-from streamkit.kafka.confluent.classify import FENCED, REJECTED, classify, error_of
+from streamkit.kafka.confluent.classify import REJECTED, classify, error_of
 from streamkit.kafka.confluent.delivery import DeliveryFailures
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
 from streamkit.kafka.confluent.settings import ConnectionSettings
 
+_OPERATIONS: Final = {"init_transactions": "WRITE (init_transactions)", "send_offsets_to_transaction": "READ (commit offsets)"}
 _SLICE: Final = 10_000  # records between two looks at the client's queue
 
 
@@ -28,16 +29,27 @@ class TransactionalProducer:
     """Implements Producer. One thread owns it."""
 
     def __init__(
-        self, settings: ConnectionSettings, transactional_id: str, *, on_log: Callable[[str], None] | None = None
+        self,
+        settings: ConnectionSettings,
+        transactional_id: str,
+        *,
+        on_log: Callable[[str], None] | None = None,
+        suspects: set[str] | None = None,
     ) -> None:
+        """``suspects`` are the transactional ids whose replay has to find a refused record; shared by the producers of one
+        client, because the replay is done by a successor (see DeliveryFailures)."""
         self._id = transactional_id
         self._settings = settings
         self._tap = LogTap(debug=settings.debugs, on_log=on_log)
         self._events = ErrorEvents(f"producer '{transactional_id}'")
-        self._failures = DeliveryFailures()
+        self._suspects = set() if suspects is None else suspects
+        self._one_by_one = transactional_id in self._suspects
+        self._failures = DeliveryFailures(one_by_one=self._one_by_one)
         self._disturbance: str | None = None
         self._open = False
         config = attach(settings.producer_config(transactional_id), self._tap, self._events)
+        if self._one_by_one:
+            config["batch.num.messages"] = 1
         # A delivery callback costs nothing measurable per record (455 ns with and without), since librdkafka reports anyway.
         self._producer: ck.Producer | None = ck.Producer({**config, "on_delivery": self._failures.report})
 
@@ -60,10 +72,11 @@ class TransactionalProducer:
     def flush(self, timeout: float) -> None:
         """RetriableError if records are still unacknowledged at the time-out; they fail by themselves at half the
         transaction time-out."""
-        left = self._client.flush(timeout)
+        left = 1
+        with self._events.caught():
+            left = self._client.flush(timeout)
         self._raise_failure("flush")
         if left:
-            self._events.check()
             raise RetriableError(f"{left} records are not acknowledged after {timeout:g} s", code="_TIMED_OUT", call="flush")
 
     def send_offsets(self, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata, timeout: float) -> None:
@@ -78,7 +91,8 @@ class TransactionalProducer:
                 call="send_offsets_to_transaction",
             )
         positions = [
-            ck.TopicPartition(tp.topic, tp.partition, at.offset, at.metadata, at.leader_epoch) for tp, at in offsets.items()
+            ck.TopicPartition(tp.topic, tp.partition, at.offset, at.metadata, -1 if at.leader_epoch is None else at.leader_epoch)
+            for tp, at in offsets.items()
         ]
         self._call(
             "send_offsets_to_transaction",
@@ -90,10 +104,20 @@ class TransactionalProducer:
 
     def commit(self, timeout: float) -> None:
         self._end("commit_transaction", self._client.commit_transaction, timeout)
+        if self._one_by_one:
+            self._suspects.discard(self._id)
+            self._disturbance = self._disturbance or "this producer sends records one by one, to find one that was refused"
 
     def abort(self, timeout: float) -> None:
+        failed = bool(self._failures)
+        if self._failures.suspects_a_record():
+            self._suspects.add(self._id)
         self._end("abort_transaction", self._client.abort_transaction, timeout)
         self._failures.clear()
+        if failed:
+            # librdkafka goes on with the sequence numbers after those of the lost batch, so that the broker would refuse the
+            # first records of the next transaction (OUT_OF_ORDER_SEQUENCE_NUMBER, "skipped sequence numbers").
+            self._disturbance = self._disturbance or "a batch was not delivered, so sequence numbers are missing"
 
     def disturbed(self) -> str | None:
         """Stays set once it was: a disturbed producer is replaced, never used again."""
@@ -105,7 +129,7 @@ class TransactionalProducer:
         The sequence that hurts: EndTxn is sent, the connection breaks or the request times out, librdkafka sends it again
         and gets an answer; the first one, still in some buffer, then arrives inside the *next* transaction and ends that.
         """
-        self._client.poll(0)  # log lines from before the call do not count
+        self._serve()  # log lines from before the call do not count
         self._tap.forget()
         started = time.monotonic()
         try:
@@ -115,7 +139,7 @@ class TransactionalProducer:
             raise
         finally:
             elapsed_ms = (time.monotonic() - started) * 1000
-            self._client.poll(0)  # log lines are events: they arrive only while the client is polled (R4)
+            self._serve()  # log lines are events: they arrive only while the client is polled (R4)
             if self._tap.disturbance is not None:
                 self._disturbance = self._tap.disturbance
             elif elapsed_ms >= self._settings.socket_timeout_ms:
@@ -126,10 +150,18 @@ class TransactionalProducer:
 
     def _call(self, call: str, function: Callable[..., None], *arguments: Any) -> None:
         try:
-            function(*arguments)
+            with self._events.caught():
+                function(*arguments)
+                return
         except ck.KafkaException as raised:
-            self._client.poll(0)  # brings the delivery reports and error events that tell why
+            self._serve()  # brings the delivery reports that tell why
             self._raise_failure(call, error_of(raised), raised)
+        self._raise_failure(call)
+
+    def _serve(self, timeout: float = 0) -> None:
+        """Lets librdkafka call back: delivery reports, error events, log lines."""
+        with self._events.caught():
+            self._client.poll(timeout)
 
     # ---- records ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +181,7 @@ class TransactionalProducer:
             except BufferError:
                 deadline = self._wait_for_room(deadline)
             except ck.KafkaException as raised:
-                self._raise_refused(raised, topic, partition, key)
+                raise self._refused(raised, topic, partition, key) from raised
             else:
                 return
 
@@ -195,16 +227,16 @@ class TransactionalProducer:
                 start = len(values) - operator.length_hint(left) - 1
                 deadline = self._wait_for_room(deadline)
             except ck.KafkaException as raised:
-                self._raise_refused(raised, topic, partition, keys[len(values) - operator.length_hint(left) - 1])
+                raise self._refused(raised, topic, partition, keys[len(values) - operator.length_hint(left) - 1]) from raised
             else:
                 break
-        self._client.poll(0)  # delivery reports count against the queue until they are served
+        self._serve()  # delivery reports count against the queue until they are served
 
     def _wait_for_room(self, deadline: float | None) -> float:
         """Serves delivery reports while the queue is full; gives up when the transaction can no longer succeed."""
         now = time.monotonic()
         deadline = now + self._settings.transaction_timeout_ms / 1000 if deadline is None else deadline
-        self._client.poll(0.05)
+        self._serve(0.05)
         self._raise_failure("produce")
         if now > deadline:
             raise AbortableError(
@@ -216,37 +248,36 @@ class TransactionalProducer:
 
     # ---- errors ----------------------------------------------------------------------------------------------------
 
-    def _raise_refused(self, raised: ck.KafkaException, topic: str, partition: int, key: bytes | None) -> NoReturn:
-        """`produce` itself refused a record: for what it is, or because the transaction has failed already."""
+    def _refused(self, raised: ck.KafkaException, topic: str, partition: int, key: bytes | None) -> StreamkitError:
+        """Why `produce` itself refused a record: for what it is, or because the transaction has failed already."""
         error = error_of(raised)
         if error.name() in REJECTED:
             text = f"{topic}-{partition}: {error.str()}"
-            raise RejectedRecordError(
-                text, code=error.name(), call="produce", topic=topic, partition=partition, key=key
-            ) from raised
-        self._client.poll(0)
-        self._raise_failure("produce", error, raised)
-        raise AssertionError  # pragma: no cover - the line above raises when it is given an error
+            return RejectedRecordError(text, code=error.name(), call="produce", topic=topic, partition=partition, key=key)
+        self._serve()
+        if self._open and error.code() == KafkaError._STATE and self._root("produce") is None:
+            return AbortableError("the transaction has failed already and must be aborted", code=error.name(), call="produce")
+        return self._error("produce", error)
 
     def _raise_failure(self, call: str, error: KafkaError | None = None, cause: BaseException | None = None) -> None:
-        """Raises the root of a failure: what happened first, not what the failing call says about it.
+        """Raises what is wrong with this transaction, if anything is; `error` is what the call itself reported."""
+        found = self._root(call) if error is None else self._error(call, error)
+        if found is not None:
+            raise found from cause
 
-        After a fatal error every call only says `_FATAL`; after a failed delivery `produce` says `_STATE` and a commit says
-        "transaction failed"; with a wrong password everything says "timed out".
-        """
-        fatal = self._events.fatal
-        if fatal is not None and (error is None or error.fatal() or error.name() not in FENCED):
-            raise classify(fatal, call, about=f"transactional id '{self._id}'") from cause
-        if self._failures and (error is None or not error.fatal()):
-            raise self._failures.worst(call) from cause
-        if error is None:
-            return
-        self._events.check()
-        if self._open and error.code() == KafkaError._STATE and call == "produce":
-            raise AbortableError(
-                "the transaction has failed already and must be aborted", code=error.name(), call=call
-            ) from cause
-        raise classify(error, call, about=f"transactional id '{self._id}'", operation=_operation(call)) from cause
+    def _error(self, call: str, error: KafkaError) -> StreamkitError:
+        return self._root(call) or classify(
+            error, call, about=f"transactional id '{self._id}'", operation=_OPERATIONS.get(call, "WRITE")
+        )
+
+    def _root(self, call: str) -> StreamkitError | None:
+        """What happened first, rather than what a failing call says about it: after a fatal error every call only says
+        `_FATAL`; after a failed delivery `produce` says `_STATE`; with a wrong password everything says "timed out"."""
+        if self._events.fatal is not None:
+            return classify(self._events.fatal, call, about=f"transactional id '{self._id}'")
+        if self._failures:
+            return self._failures.root(call)
+        return self._events.refusal()
 
     def close(self) -> None:
         """Drops the producer without waiting. `ck.Producer.close` would flush, without a time-out; destroying it waits for
@@ -272,10 +303,3 @@ def _drop(holder: list[ck.Producer]) -> None:
     except ck.KafkaException:
         pass  # it goes anyway
     del producer
-
-
-def _operation(call: str) -> str:
-    return {
-        "init_transactions": "WRITE (init_transactions)",
-        "send_offsets_to_transaction": "READ (commit offsets)",
-    }.get(call, "WRITE")
