@@ -165,20 +165,31 @@ class ClusterAdmin:
     # ---- groups ------------------------------------------------------------------------------------------------------
 
     def group_offsets(self, group: str, timeout: float) -> dict[TopicPartition, Committed]:
-        """What is committed now; empty for a group that does not exist."""
+        """What is committed, once no transaction holds offsets of the group pending; empty for a group that does not exist.
+
+        A commit returns before the offsets are out of the coordinator's pending state, so without waiting for that the
+        offsets of a moment ago would be missing. RetriableError if it takes longer than the time-out.
+        """
         deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self._stable_offsets(group, deadline)
+            except RetriableError as raised:
+                if raised.code != "UNSTABLE_OFFSET_COMMIT" or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+
+    def _stable_offsets(self, group: str, deadline: float) -> dict[TopicPartition, Committed]:
+        call, about = "list_consumer_group_offsets", f"group '{group}'"
         request = [ck.ConsumerGroupTopicPartitions(group)]
         asked = self._call(
-            "list_consumer_group_offsets", lambda: self._admin.list_consumer_group_offsets(request, request_timeout=timeout)
+            call, lambda: self._admin.list_consumer_group_offsets(request, require_stable=True, request_timeout=_left(deadline))
         )
-        about = f"group '{group}'"
-        answer = self._answer(
-            "list_consumer_group_offsets", asked[group], deadline, about=about, operation="DESCRIBE", absent=_NO_SUCH_GROUP
-        )
+        answer = self._answer(call, asked[group], deadline, about=about, operation="DESCRIBE", absent=_NO_SUCH_GROUP)
         found: dict[TopicPartition, Committed] = {}
         for one in answer.topic_partitions if answer is not None else ():
             if one.error is not None:
-                raise classify(one.error, "list_consumer_group_offsets", about=f"{about}, {one.topic}-{one.partition}")
+                raise classify(one.error, call, about=f"{about}, {one.topic}-{one.partition}")
             committed = committed_of(one)
             if committed is not None:
                 found[TopicPartition(one.topic, one.partition)] = committed
