@@ -1,0 +1,103 @@
+"""Log lines and error events of librdkafka, and the group metadata it serialises."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from streamkit.errors import FatalError
+from streamkit.kafka.client import GroupMetadata
+from streamkit.kafka.confluent import group_metadata
+from streamkit.kafka.confluent.events import ErrorEvents, LogTap
+
+
+@pytest.mark.parametrize(
+    "facility,text",
+    [
+        ("FAIL", "[thrd:TxnCoordinator]: TxnCoordinator: 10.0.0.1:9092: Disconnected (after 5ms in state UP)"),
+        ("REQTMOUT", "[thrd:TxnCoordinator]: TxnCoordinator/1: Timed out EndTxnRequest in flight (after 10000ms, timeout #0)"),
+        ("STATE", "[thrd:TxnCoordinator]: TxnCoordinator/1: Broker changed state UP -> DOWN"),
+    ],
+)
+def test_a_disturbed_coordinator_connection_is_noticed(facility, text):
+    tap = LogTap()
+    tap.log(logging.DEBUG, "%s [%s] %s", facility, "streamkit#producer-1", text)
+    assert tap.disturbance == f"{facility} {text}"
+    tap.forget()
+    assert tap.disturbance is None
+
+
+@pytest.mark.parametrize(
+    "facility,text",
+    [
+        ("RETRY", "[thrd:TxnCoordinator]: TxnCoordinator/1: Moved 1 retry buffer(s) to output queue"),
+        ("WAKEUP", "[thrd:main]: Wake-up sent to 2 broker threads in state >= INIT: begin transaction"),
+        ("FAIL", "[thrd:10.0.0.1:9092/2]: 10.0.0.1:9092/2: Disconnected (after 5ms in state UP)"),
+    ],
+)
+def test_routine_and_other_connections_are_not(facility, text):
+    tap = LogTap()
+    tap.log(logging.DEBUG, "%s [%s] %s", facility, "streamkit#producer-1", text)
+    assert tap.disturbance is None
+
+
+def test_lines_go_to_the_logger_and_to_the_listener_but_debug_lines_only_if_asked_for(caplog):
+    heard: list[str] = []
+    with caplog.at_level(logging.DEBUG, logger="streamkit.kafka"):
+        for debug in (False, True):
+            tap = LogTap(debug=debug, on_log=heard.append)
+            tap.log(logging.DEBUG, "", "STATE", "p", "detail")
+            tap.log(logging.WARNING, "", "GETPID", "p", "news")
+    assert heard == ["GETPID news", "STATE detail", "GETPID news"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "WARNING"]
+
+
+@pytest.mark.parametrize(
+    "code,reason,refuses",
+    [
+        (KafkaError._AUTHENTICATION, "SASL authentication error", True),
+        (KafkaError._SSL, "SSL handshake failed: certificate verify failed", True),
+        (KafkaError._SSL, "SSL handshake failed: connection reset by peer", False),
+        (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down", False),
+        (KafkaError._TRANSPORT, "Connection refused", False),
+    ],
+)
+def test_a_refusal_by_the_cluster_is_raised_once(code, reason, refuses):
+    events = ErrorEvents("consumer")
+    events(KafkaError(code, reason))
+    if refuses:
+        with pytest.raises(FatalError, match=reason):
+            events.check()
+    events.check()
+    assert events.all_brokers_down is (code == KafkaError._ALL_BROKERS_DOWN)
+
+
+def test_the_fatal_error_is_caught_in_both_of_its_disguises():
+    fatal = KafkaException(KafkaError(KafkaError._FENCED, "fenced", fatal=True))
+    plain, disguised = ErrorEvents("p"), ErrorEvents("p")
+    with plain.caught():
+        raise fatal
+    with disguised.caught():
+        raise SystemError("LogTap.log returned a result with an exception set") from fatal
+    for events in (plain, disguised):
+        assert events.fatal is not None
+        assert events.fatal.name() == "_FENCED"
+    with pytest.raises(KafkaException), plain.caught():
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    with pytest.raises(SystemError), plain.caught():
+        raise SystemError("something else")
+
+
+def test_group_metadata_round_trip():
+    blob = b"CGMDv2:\x07\x00\x00\x00my-group\0member-1\0\x01"
+    decoded = group_metadata.decode(blob)
+    assert decoded == GroupMetadata("my-group", 7, "member-1", opaque=blob)
+    assert group_metadata.encode(decoded) == blob
+    assert group_metadata.encode(GroupMetadata("my-group", 7, "member-1")) == blob
+    assert group_metadata.decode(b"CGMDv2:\xff\xff\xff\xffg\0\0\x01") == GroupMetadata(
+        "g", -1, "", opaque=b"CGMDv2:\xff\xff\xff\xffg\0\0\x01"
+    )
+    with pytest.raises(FatalError, match="not supported"):
+        group_metadata.decode(b"CGMDv3:\x07\x00\x00\x00g\0m\0\x01")
