@@ -1,4 +1,4 @@
-"""JSON of rows whose fields are known but have no model: results of select and of aggregates, on their way through an internal topic."""
+"""JSON of rows whose fields are known but have no model: results on their way through a repartition topic."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import msgspec
 
 from streamkit.record.model import Row
 from streamkit.record.schema import Field, Kind, Schema
-from streamkit.serdes.json import UntypedJson
-from streamkit.serdes.json_columns import ColumnsEncoder
+from streamkit.serdes.json_columns import columns_to_json
+from streamkit.serdes.json_text import encode, encode_object
+from streamkit.serdes.serde import ColumnsEncoder
+from streamkit.serdes.utc import in_utc
 
 _TYPES: dict[Kind, Any] = {
     Kind.INT: int,
@@ -29,16 +31,19 @@ _TYPES: dict[Kind, Any] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowsJson:
-    """Writes what `UntypedJson` writes and reads it back with the kinds of the schema, so that a datetime is one again.
+    """Writes what `UntypedJson` writes and reads it back as `Row` with the kinds of the schema: a datetime is one again.
 
-    ValueError for bytes that do not fit the schema.
+    NaN and infinity are written as null, so a float is read as null or a number whatever the schema says. ValueError for bytes
+    that do not fit the schema; a missing field does not.
+
+    >>> serde = RowsJson(Schema({"at": Field(Kind.DATETIME), "total": Field(Kind.DECIMAL)}))
+    >>> serde.decoder()(serde.encoder()(Row(at=datetime(2020, 4, 15, 8, 5), total=Decimal("1.50"))))
+    {'at': datetime.datetime(2020, 4, 15, 8, 5, tzinfo=datetime.timezone.utc), 'total': Decimal('1.50')}
     """
 
     schema: Schema
 
-    @property
-    def name(self) -> str:
-        return "json(Row)"
+    name = "json(Row)"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RowsJson) and dict(other.schema.fields) == dict(self.schema.fields)
@@ -47,18 +52,28 @@ class RowsJson:
         return hash(tuple(self.schema.fields))
 
     def decoder(self, fields: frozenset[str] | None = None) -> Callable[[bytes], Any]:
-        names = self.schema.names if fields is None else [name for name in self.schema.names if name in fields]
-        shape = TypedDict("Shape", {name: _type(self.schema.fields[name]) for name in names})  # type: ignore[misc]  # at run time
+        wanted = {name: field for name, field in self.schema.fields.items() if fields is None or name in fields}
+        if fields is not None and all(name.isidentifier() and not name.startswith("__") for name in wanted):
+            parts = [(name, _in_projection(field)) for name, field in wanted.items()]
+            return msgspec.json.Decoder(msgspec.defstruct("RowProjection", parts, gc=False)).decode
+        shape = TypedDict("shape", {name: _type(field) for name, field in wanted.items()})  # type: ignore[misc] # at run time
         decode = msgspec.json.Decoder(shape).decode
-        return lambda data: Row(decode(data))
+        return lambda data: Row(in_utc(decode(data)))
 
     def encoder(self) -> Callable[[Any], bytes]:
-        return UntypedJson().encoder()
+        return encode_object
 
     def columns_encoder(self, names: Sequence[str]) -> ColumnsEncoder:
-        return UntypedJson().columns_encoder(names)
+        return columns_to_json(names, encode)
 
 
 def _type(field: Field) -> Any:
-    known = _TYPES.get(field.kind, Any)
-    return known | None if field.nullable and known is not Any else known
+    # Of an OBJECT the annotation is known, if anything is.
+    known = _TYPES.get(field.kind, field.type if field.kind is Kind.OBJECT else Any)
+    return known | None if known is not Any and (field.nullable or field.kind is Kind.FLOAT) else known
+
+
+def _in_projection(field: Field) -> Any:
+    if field.kind is Kind.DATETIME:  # left as text, to be parsed as a column
+        return str | None if field.nullable else str
+    return _type(field)
