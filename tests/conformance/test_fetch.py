@@ -183,3 +183,24 @@ def test_an_offset_below_the_start_is_lost(world: World):
     with pytest.raises(LostOffsetError):
         poll_until_raised(world.reader({tp: 1}))
     assert values(world.read(topic, start=2)) == [b"c"]
+
+
+def test_a_partition_that_does_not_exist_gives_nothing(world: World):
+    topic = world.topic()
+    there, missing = TopicPartition(topic, 0), TopicPartition(topic, 7)
+    world.write(topic, b"a")
+    reader = world.reader({missing: 0, TopicPartition(world.name("missing"), 0): 0, there: 0})
+    got, ends = world.drain(reader, [there])
+    assert (values(got), set(ends)) == ([b"a"], {there})
+
+
+def test_a_transaction_may_end_after_its_topic_was_deleted(world: World):
+    topic, other = world.topic(), world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"gone", b"k", 0)
+    producer.produce(other, b"kept", b"k", 0)
+    producer.flush(PATIENCE_S)
+    world.admin.delete_topics([topic], PATIENCE_S)
+    producer.commit(PATIENCE_S)
+    assert values(world.read(other)) == [b"kept"]

@@ -84,7 +84,7 @@ def test_a_pending_offset_blocks_committed_until_the_transaction_ends(world: Wor
     assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(5)}
 
 
-def test_pending_offsets_do_not_show_in_the_group_of_the_admin(world: World):
+def test_the_admin_waits_for_pending_offsets_too(world: World):
     group, topic = world.name("group"), world.topic()
     tp = TopicPartition(topic, 0)
     consumer, _ = world.member(group, topic)
@@ -92,8 +92,10 @@ def test_pending_offsets_do_not_show_in_the_group_of_the_admin(world: World):
     producer = world.producer()
     producer.begin()
     producer.send_offsets({tp: Committed(5)}, consumer.group_metadata(), PATIENCE_S)
-    assert world.admin.group_offsets(group, PATIENCE_S) == {tp: Committed(1)}
+    with pytest.raises(RetriableError):
+        world.admin.group_offsets(group, 0.3)
     producer.abort(PATIENCE_S)
+    assert world.admin.group_offsets(group, PATIENCE_S) == {tp: Committed(1)}
 
 
 def test_offsets_and_records_commit_together(world: World):
@@ -121,10 +123,24 @@ def test_too_much_metadata_aborts(world: World):
     producer = world.producer()
     producer.begin()
     with pytest.raises(AbortableError) as caught:
-        producer.send_offsets({tp: Committed(2, "m" * 4_097)}, consumer.group_metadata(), PATIENCE_S)
+        producer.send_offsets({tp: Committed(2, "m" * 4_096)}, consumer.group_metadata(), PATIENCE_S)
     assert caught.value.code == "OFFSET_METADATA_TOO_LARGE"
     producer.abort(PATIENCE_S)
     assert consumer.committed([tp], PATIENCE_S)[tp].offset == 1
+
+
+@pytest.mark.parametrize("missing", ["topic", "partition"])
+def test_offsets_of_what_does_not_exist_abort(world: World, missing: str):
+    topic = world.topic()
+    consumer, _ = world.member(world.name("group"), topic)
+    tp = TopicPartition(world.name("missing"), 0) if missing == "topic" else TopicPartition(topic, 7)
+    producer = world.producer()
+    producer.begin()
+    with pytest.raises(AbortableError) as caught:
+        producer.send_offsets({tp: Committed(1)}, consumer.group_metadata(), 1.0)  # asked again until then
+    assert caught.value.code == "UNKNOWN_TOPIC_OR_PART"
+    producer.abort(PATIENCE_S)
+    assert consumer.committed([tp], PATIENCE_S) == {tp: None}
 
 
 def test_offsets_of_another_topic_can_be_committed(world: World):

@@ -245,6 +245,27 @@ def test_after_a_rejection_the_same_producer_goes_on_within_two_transactions(wor
     assert values(world.read(topic)) == [b"second" if failures else b"first"]
 
 
+def test_one_refused_record_among_many_is_found(world: World):
+    """A broker refuses the whole batch. Who is to blame is known at the latest when the same client replays it."""
+    topic = world.topic(config={"max.message.bytes": "5000"})
+    client, transactional_id = world.client(), world.name("txn")
+    for replay in (False, True):
+        producer = client.producer(transactional_id)
+        producer.init_transactions(PATIENCE_S)
+        producer.begin()
+        for i in range(20):
+            value = random.Random(i).randbytes(9_000) if i == 13 else b"small"
+            producer.produce(topic, value, b"key-%d" % i, 0)
+        with pytest.raises(RejectedRecordError if replay else AbortableError) as caught:
+            producer.flush(PATIENCE_S)
+        producer.abort(PATIENCE_S)
+        producer.close()
+    assert isinstance(caught.value, RejectedRecordError)
+    assert (caught.value.code, caught.value.key) == ("MSG_SIZE_TOO_LARGE", b"key-13")
+    assert (caught.value.topic, caught.value.partition) == (topic, 0)
+    assert world.read(topic) == []
+
+
 def test_a_commit_also_reports_the_rejection(world: World):
     topic = world.topic(config={"cleanup.policy": "compact"})
     producer = world.producer()
@@ -269,3 +290,18 @@ def test_open_records_count_in_the_high_watermark(world: World):
         time.sleep(0.02)
     assert world.end(topic) == 2
     assert [record.tp for record in world.read(topic)] == [TopicPartition(topic, 0)]
+
+
+def test_a_partition_that_does_not_exist_fails_the_transaction(world: World):
+    topic = world.topic(2)
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"v", b"k", 2)
+    with pytest.raises(AbortableError) as caught:
+        producer.flush(PATIENCE_S)
+    assert caught.value.code in {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_PARTITION"}
+    producer.abort(PATIENCE_S)
+    producer.begin()
+    producer.produce(topic, b"v", b"k", 1)
+    producer.commit(PATIENCE_S)
+    assert values(world.read_all(topic, 2)) == [b"v"]

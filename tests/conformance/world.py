@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from streamkit.errors import KafkaError
@@ -26,6 +27,7 @@ from streamkit.kafka.client import (
 from streamkit.kafka.memory import Cluster, MemoryClient
 
 PATIENCE_S = 20.0
+PROMPT = {"heartbeat.interval.ms": "100", "fetch.wait.max.ms": "50"}  # a rebalance is noticed by heartbeat: 3 s by default
 _Made = TypeVar("_Made", bound=Admin | Consumer | Producer | Reader)
 
 
@@ -88,6 +90,12 @@ class World:
         self._run = uuid.uuid4().hex[:8]
         self.admin = self._keep(self.client().admin())
 
+    @cached_property
+    def _writer(self) -> Producer:
+        writer = self.producer()
+        self._made.insert(0, self._made.pop())  # closed last: listeners may write while their consumer closes
+        return writer
+
     def client(self) -> KafkaClient:
         raise NotImplementedError
 
@@ -132,12 +140,10 @@ class World:
 
     def write(self, topic: str, *values: bytes | None, key: bytes | None = b"k", partition: int = 0) -> None:
         """One committed transaction."""
-        producer = self.producer()
-        producer.begin()
+        self._writer.begin()
         for value in values:
-            producer.produce(topic, value, key, partition)
-        producer.commit(PATIENCE_S)
-        producer.close()
+            self._writer.produce(topic, value, key, partition)
+        self._writer.commit(PATIENCE_S)
 
     def read(self, topic: str, partition: int = 0, start: int = 0) -> list[Got]:
         """What a reader sees up to the end of the partition."""
@@ -170,11 +176,9 @@ class World:
 
     def commit_offset(self, consumer: Consumer, offsets: Mapping[TopicPartition, Committed]) -> None:
         """A transaction that holds nothing but offsets."""
-        producer = self.producer()
-        producer.begin()
-        producer.send_offsets(offsets, consumer.group_metadata(), PATIENCE_S)
-        producer.commit(PATIENCE_S)
-        producer.close()
+        self._writer.begin()
+        self._writer.send_offsets(offsets, consumer.group_metadata(), PATIENCE_S)
+        self._writer.commit(PATIENCE_S)
 
     def close(self) -> None:
         for made in reversed(self._made):
@@ -203,4 +207,4 @@ class RealWorld(World):
     def client(self) -> KafkaClient:
         from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
 
-        return ConfluentClient(ConnectionSettings(self._bootstrap))
+        return ConfluentClient(ConnectionSettings(self._bootstrap, properties=PROMPT))

@@ -9,7 +9,6 @@ from itertools import count
 
 import numpy as np
 
-from streamkit.errors import RetriableError
 from streamkit.kafka.client import Headers, TopicPartition
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.server.columns import Columns
@@ -92,13 +91,11 @@ class Accumulator:
 
     def _place(self, topic: str, key: bytes | None, partition: int) -> TopicPartition:
         """The partition of a record. A topic that does not exist takes partition 0, where the delivery fails."""
+        if partition >= 0:
+            return TopicPartition(topic, partition)
         partitions = self._partitions.get(topic)
         if partitions is None:
             partitions = self._partitions[topic] = self._link.send(partition_count, topic)
-        if partition >= 0:
-            if partition >= partitions > 0:
-                raise RetriableError(f"topic {topic} has no partition {partition}", code="_UNKNOWN_PARTITION", call="produce")
-            return TopicPartition(topic, partition)
         if not partitions:
             return TopicPartition(topic, 0)
         number = _cached_murmur2(key) & 0x7FFFFFFF if key is not None else next(self._turn)

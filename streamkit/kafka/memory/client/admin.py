@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Concatenate, ParamSpec, TypeVar
 
+from streamkit.errors import FatalError
 from streamkit.kafka.client import Committed, NewTopic, TopicInfo, TopicPartition
 from streamkit.kafka.memory.client.classify import classified
 from streamkit.kafka.memory.client.link import Link
+from streamkit.kafka.memory.client.stable_offsets import stable_offsets
 from streamkit.kafka.memory.faults import Faults, faulty
 from streamkit.kafka.memory.server.broker import Broker
 from streamkit.kafka.memory.server.errors import BrokerError
@@ -66,19 +68,23 @@ class MemoryAdmin:
 
     @faulty
     def end_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
+        self._require_leaders("end_offsets", partitions)
         return self._ask("end_offsets", list_offsets.list_end_offsets, partitions, Isolation.READ_UNCOMMITTED)
 
     @faulty
     def start_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
+        self._require_leaders("start_offsets", partitions)
         return self._ask("start_offsets", list_offsets.list_start_offsets, partitions)
 
     @faulty
     def delete_records(self, before: Mapping[TopicPartition, int], timeout: float) -> None:
+        self._require_leaders("delete_records", before)
         self._ask("delete_records", delete_records.delete_records, before)
 
     @faulty
     def group_offsets(self, group: str, timeout: float) -> dict[TopicPartition, Committed]:
-        return self._ask("group_offsets", offsets.list_offsets_of_group, group)
+        found = stable_offsets(self._link, "group_offsets", group, None, timeout)
+        return {tp: committed for tp, committed in found.items() if committed is not None}
 
     @faulty
     def delete_group(self, group: str, timeout: float) -> None:
@@ -88,6 +94,12 @@ class MemoryAdmin:
 
     def close(self) -> None:
         pass
+
+    def _require_leaders(self, call: str, partitions: Iterable[TopicPartition]) -> None:
+        """Librdkafka asks the partitions' leaders; where no partition has one, it has nobody to ask."""
+        counts = [(tp.partition, self._link.send(topics.partition_count, tp.topic)) for tp in partitions]
+        if counts and all(partition >= count for partition, count in counts):
+            raise FatalError("none of the partitions exists", code="_NOENT", call=call)
 
     @contextmanager
     def _unless(self, expected: str, call: str) -> Iterator[None]:

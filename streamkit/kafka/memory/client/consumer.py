@@ -6,13 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from streamkit.errors import FatalError
 from streamkit.kafka.client import Committed, GroupMetadata, Polled, RebalanceListener, TopicPartition
-from streamkit.kafka.memory.client.classify import classified
 from streamkit.kafka.memory.client.fetcher import Fetcher
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.client.membership import Membership
+from streamkit.kafka.memory.client.stable_offsets import stable_offsets
 from streamkit.kafka.memory.faults import Faults, faulty
-from streamkit.kafka.memory.server.errors import BrokerError
-from streamkit.kafka.memory.server.requests.offsets import fetch_offsets
 
 
 class MemoryConsumer:
@@ -62,14 +60,7 @@ class MemoryConsumer:
 
     @faulty
     def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, Committed | None]:
-        deadline = self._link.clock.monotonic() + timeout
-        while True:
-            seen = self._link.version
-            try:
-                return self._link.send(fetch_offsets, self._group_id, list(partitions))
-            except BrokerError as error:
-                if error.code != "UNSTABLE_OFFSET_COMMIT" or not self._link.wait(seen, deadline):
-                    raise classified(error, "committed") from error
+        return stable_offsets(self._link, "committed", self._group_id, list(partitions), timeout)
 
     @faulty
     def group_metadata(self) -> GroupMetadata:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from streamkit.errors import LostOffsetError
 from streamkit.kafka.client import Polled, TopicPartition
 from streamkit.kafka.memory.client.batch import MemoryBatch
 from streamkit.kafka.memory.client.classify import classified
@@ -72,18 +71,21 @@ class Fetcher:
         for tp, position in self._positions.items():
             if position.paused or position.offset is None or room <= 0:
                 continue
-            answers[tp] = fetched = self._ask(tp, position.offset, room)
-            room -= len(fetched.columns)
+            fetched = self._ask(tp, position.offset, room)
+            if fetched is not None:
+                answers[tp] = fetched
+                room -= len(fetched.columns)
         for tp, fetched in answers.items():
             self._take(tp, fetched, polled)
         return polled
 
-    def _ask(self, tp: TopicPartition, offset: int, room: int) -> Fetched:
+    def _ask(self, tp: TopicPartition, offset: int, room: int) -> Fetched | None:
+        """None for a partition that does not exist: librdkafka waits, without a word, for it to come."""
         try:
             return self._link.send(fetch, tp, offset, room, Isolation.READ_COMMITTED)
         except BrokerError as error:
-            if error.code == "OFFSET_OUT_OF_RANGE":
-                raise LostOffsetError(error.message) from error
+            if error.code == "UNKNOWN_TOPIC_OR_PART":
+                return None
             raise classified(error, "poll") from error
 
     def _take(self, tp: TopicPartition, fetched: Fetched, polled: Polled) -> None:

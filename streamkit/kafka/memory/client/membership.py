@@ -1,8 +1,8 @@
 """A consumer's side of the group protocol: eager rebalances, driven by its polls.
 
-    UNJOINED --join--> JOINING --sync answers--> MEMBER --rebalance, partitions revoked--> JOINING
-        ^                 |                         |
-        +--- expired -----+------- expired: partitions lost
+    UNJOINED -> JOINING                     the first poll, and the one after an expiry
+    JOINING  -> JOINING, MEMBER, UNJOINED   a further rebalance; the assignment is there; expired
+    MEMBER   -> JOINING, UNJOINED           a rebalance, partitions revoked; expired, partitions lost
 
 Callbacks run on the polling thread, between requests, so they may use every client.
 """

@@ -1,11 +1,14 @@
 """A transactional producer on the embedded cluster, with the states and the error classes of librdkafka's.
 
-    NEW --init--> READY --begin--> OPEN --commit--> COMMITTED --begin--> OPEN
-                                    |  \\--abort--> ABORTED --begin--> OPEN
-                                    +-- abortable error --> BROKEN --abort--> ABORTED
-    any --fenced or fatal error--> FAILED
+    NEW       -> READY, FAILED                        init_transactions
+    READY     -> READY, OPEN, FAILED                  init_transactions repeated; begin
+    OPEN      -> COMMITTED, ABORTED, BROKEN, FAILED   commit; abort; an abortable error
+    BROKEN    -> ABORTED, FAILED                      abort
+    COMMITTED -> OPEN, FAILED                         begin
+    ABORTED   -> OPEN, FAILED                         begin
 
-COMMITTED and ABORTED answer a repeated commit or abort with success: the first answer may not have reached the caller.
+FAILED is fenced, fatally wrong, or closed. COMMITTED and ABORTED answer a repeated commit or abort with success: the
+first answer may not have reached the caller.
 """
 
 # ruff: noqa: ARG002 - the protocol gives every call a time-out; the embedded cluster answers at once.
@@ -18,7 +21,7 @@ from enum import Enum
 from streamkit.errors import AbortableError, FatalError, FencedError, GenerationError, KafkaError
 from streamkit.kafka.client import Committed, GroupMetadata, Headers, TopicPartition
 from streamkit.kafka.memory.client.accumulator import Accumulator
-from streamkit.kafka.memory.client.classify import classified, delivery_failure
+from streamkit.kafka.memory.client.classify import delivery_failure, transaction_failure
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.faults import Faults, faulty
 from streamkit.kafka.memory.server.columns import Columns
@@ -40,7 +43,15 @@ class ProducerState(Enum):
     FAILED = "failed"
 
 
-_BETWEEN = frozenset({ProducerState.READY, ProducerState.COMMITTED, ProducerState.ABORTED})
+TRANSITIONS: Mapping[ProducerState, frozenset[ProducerState]] = {
+    ProducerState.NEW: frozenset({ProducerState.READY, ProducerState.FAILED}),
+    ProducerState.READY: frozenset({ProducerState.READY, ProducerState.OPEN, ProducerState.FAILED}),
+    ProducerState.OPEN: frozenset({ProducerState.COMMITTED, ProducerState.ABORTED, ProducerState.BROKEN, ProducerState.FAILED}),
+    ProducerState.BROKEN: frozenset({ProducerState.ABORTED, ProducerState.FAILED}),
+    ProducerState.COMMITTED: frozenset({ProducerState.OPEN, ProducerState.FAILED}),
+    ProducerState.ABORTED: frozenset({ProducerState.OPEN, ProducerState.FAILED}),
+    ProducerState.FAILED: frozenset(),
+}
 _REPEATED = {ProducerState.COMMITTED: "commit", ProducerState.ABORTED: "abort"}
 
 
@@ -69,15 +80,13 @@ class MemoryProducer:
 
     @faulty
     def init_transactions(self, timeout: float) -> None:
-        if self.state not in {ProducerState.NEW, ProducerState.READY}:
-            raise self._misused("init_transactions")
+        self._require(ProducerState.READY, "init_transactions")
         self._producer = self._link.send(transactions.init_producer_id, self._transactional_id, self._transaction_timeout_ms)
         self.state = ProducerState.READY
 
     @faulty
     def begin(self) -> None:
-        if self.state not in _BETWEEN:
-            raise self._misused("begin")
+        self._require(ProducerState.OPEN, "begin")
         self.state = ProducerState.OPEN
         self._partitions.clear()
         self._sent_anything = False
@@ -134,7 +143,7 @@ class MemoryProducer:
             self._sent_anything = True
             self._link.send(transactions.txn_offset_commit, *owner, member, dict(offsets))
         except BrokerError as error:
-            raise self._failed(classified(error, "send_offsets")) from error
+            raise self._failed(transaction_failure(error, "send_offsets")) from error
 
     @faulty
     def commit(self, timeout: float) -> None:
@@ -148,8 +157,7 @@ class MemoryProducer:
     def abort(self, timeout: float) -> None:
         if _REPEATED.get(self.state) == "abort":
             return
-        if self.state not in {ProducerState.OPEN, ProducerState.BROKEN}:
-            raise self._misused("abort")
+        self._require(ProducerState.ABORTED, "abort")
         self._accumulator.drain()
         self._end(commit=False)
         self._error = None
@@ -192,7 +200,7 @@ class MemoryProducer:
         try:
             self._link.send(transactions.end_txn, self._transactional_id, self._producer, commit=commit)
         except BrokerError as error:
-            raise self._failed(classified(error, "commit" if commit else "abort")) from error
+            raise self._failed(transaction_failure(error, "commit" if commit else "abort")) from error
 
     def _failed(self, error: KafkaError) -> KafkaError:
         self._error = error
@@ -201,6 +209,11 @@ class MemoryProducer:
         elif isinstance(error, AbortableError):
             self.state = ProducerState.BROKEN
         return error
+
+    def _require(self, state: ProducerState, call: str) -> None:
+        """Raises unless `call`, which leads to `state`, fits the present state."""
+        if state not in TRANSITIONS[self.state]:
+            raise self._misused(call)
 
     def _misused(self, call: str) -> KafkaError:
         """The error of a call that does not fit the state: what broke the producer before, or the caller's mistake."""

@@ -3,10 +3,9 @@
 The classic protocol, reduced to what an in-process cluster needs: the assignment is made here instead of by the leading
 member, and `sync` asks again instead of holding the request open.
 
-    EMPTY --join--> PREPARING_REBALANCE --all members have joined--> STABLE
-      ^                 ^                                              |
-      |                 +------ join / leave / expiry / metadata ------+
-      +---------------- last member left (from either state)
+    EMPTY               -> PREPARING_REBALANCE           the first member joins
+    PREPARING_REBALANCE -> STABLE, EMPTY                 every member has joined; or the last one has left
+    STABLE              -> PREPARING_REBALANCE, EMPTY    one joins, leaves, expires, or partitions change; or the last has left
 
 A rebalance waits for every member: one that does not poll holds it up until it leaves or is expired.
 """
@@ -21,7 +20,7 @@ from streamkit.kafka.client import Committed, TopicPartition
 from streamkit.kafka.memory.server.assignor import assign_range
 from streamkit.kafka.memory.server.errors import BrokerError
 
-MAX_METADATA_BYTES = 4096
+MAX_METADATA_BYTES = 4095  # of a broker with default settings (measured)
 
 
 class GroupState(Enum):
@@ -168,6 +167,10 @@ class Group:
         if unstable:
             raise BrokerError("UNSTABLE_OFFSET_COMMIT", f"offsets of open transactions: {', '.join(unstable)}")
         return {tp: self.offsets.get(tp) for tp in wanted}
+
+    def known_partitions(self) -> list[TopicPartition]:
+        """Partitions with a committed or a pending offset."""
+        return sorted({tp for offsets in (self.offsets, *self._pending.values()) for tp in offsets})
 
     def forget_topic(self, topic: str) -> None:
         """A deleted topic takes its committed offsets with it."""

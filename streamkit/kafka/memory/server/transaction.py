@@ -1,15 +1,16 @@
 """The transaction coordinator: who owns a transactional id, and what its transaction touches.
 
-    EMPTY --add partitions or offsets--> ONGOING --end--> COMPLETE_COMMIT | COMPLETE_ABORT --add ...--> ONGOING
-      ^                                                        |
-      +------------ init_producer_id (epoch + 1) --------------+   (from ONGOING only after its abort)
+    EMPTY           -> EMPTY, ONGOING                   a new owner (epoch + 1); or partitions or offsets are added
+    ONGOING         -> COMPLETE_COMMIT, COMPLETE_ABORT  the owner ends it; a new owner or the time-out aborts it
+    COMPLETE_COMMIT -> EMPTY, ONGOING                   as from EMPTY
+    COMPLETE_ABORT  -> EMPTY, ONGOING                   as from EMPTY
 
 Markers are written in the same breath as the decision; a cluster with delays would put PREPARE_* states in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -25,6 +26,14 @@ class TransactionState(Enum):
     COMPLETE_ABORT = "CompleteAbort"
 
 
+TRANSITIONS: Mapping[TransactionState, frozenset[TransactionState]] = {
+    TransactionState.EMPTY: frozenset({TransactionState.EMPTY, TransactionState.ONGOING}),
+    TransactionState.ONGOING: frozenset({TransactionState.COMPLETE_COMMIT, TransactionState.COMPLETE_ABORT}),
+    TransactionState.COMPLETE_COMMIT: frozenset({TransactionState.EMPTY, TransactionState.ONGOING}),
+    TransactionState.COMPLETE_ABORT: frozenset({TransactionState.EMPTY, TransactionState.ONGOING}),
+}
+
+
 @dataclass(slots=True)
 class Transaction:
     """What the coordinator knows of a transactional id. ``partitions`` and ``groups`` are those of the open transaction."""
@@ -36,6 +45,11 @@ class Transaction:
     partitions: dict[TopicPartition, None] = field(default_factory=dict)  # an ordered set
     groups: dict[str, None] = field(default_factory=dict)
     started_ms: int = 0
+
+    def to(self, state: TransactionState) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"'{self.transactional_id}': {self.state} -> {state}")
+        self.state = state
 
     def bump_epoch(self) -> None:
         self.producer = ProducerId(self.producer.id, self.producer.epoch + 1)
@@ -61,11 +75,9 @@ class TransactionCoordinator:
             transaction = Transaction(transactional_id, ProducerId(self._next_producer_id, -1), timeout_ms)
             self._transactions[transactional_id] = transaction
             self._next_producer_id += 1
-        if transaction.state is TransactionState.ONGOING:
-            raise AssertionError(f"'{transactional_id}' is claimed while its transaction is open")
+        transaction.to(TransactionState.EMPTY)
         transaction.bump_epoch()
         transaction.timeout_ms = timeout_ms
-        transaction.state = TransactionState.EMPTY
         return transaction
 
     def owned(self, transactional_id: str, producer: ProducerId) -> Transaction:
@@ -83,13 +95,13 @@ class TransactionCoordinator:
     ) -> None:
         """Makes partitions, or the offsets of a group, part of the transaction; the first one opens it."""
         if transaction.state is not TransactionState.ONGOING:
-            transaction.state = TransactionState.ONGOING
+            transaction.to(TransactionState.ONGOING)
             transaction.started_ms = now_ms
         transaction.partitions.update(dict.fromkeys(partitions))
         if group is not None:
             transaction.groups[group] = None
 
     def complete(self, transaction: Transaction, *, commit: bool) -> None:
-        transaction.state = TransactionState.COMPLETE_COMMIT if commit else TransactionState.COMPLETE_ABORT
+        transaction.to(TransactionState.COMPLETE_COMMIT if commit else TransactionState.COMPLETE_ABORT)
         transaction.partitions.clear()
         transaction.groups.clear()

@@ -9,15 +9,14 @@ from streamkit.kafka.memory.server.broker import Broker
 from streamkit.kafka.memory.server.errors import BrokerError
 
 
-def fetch_offsets(broker: Broker, group_id: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed | None]:
-    """Stable committed offsets; UNSTABLE_OFFSET_COMMIT while a transaction's are pending."""
+def fetch_offsets(
+    broker: Broker, group_id: str, partitions: Sequence[TopicPartition] | None
+) -> dict[TopicPartition, Committed | None]:
+    """Stable committed offsets of the partitions, or of all; UNSTABLE_OFFSET_COMMIT while a transaction's are pending."""
     group = broker.groups.get(group_id)
-    return group.fetch_offsets(partitions) if group is not None else dict.fromkeys(partitions)
-
-
-def list_offsets_of_group(broker: Broker, group_id: str) -> dict[TopicPartition, Committed]:
-    group = broker.groups.get(group_id)
-    return dict(sorted(group.offsets.items())) if group is not None else {}
+    if group is None:
+        return dict.fromkeys(partitions or ())
+    return group.fetch_offsets(group.known_partitions() if partitions is None else partitions)
 
 
 def delete_group(broker: Broker, group_id: str) -> None:
