@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from streamkit.record.column import Column, IntegerRangeError
@@ -30,6 +29,7 @@ def frame_of(columns: Mapping[str, Column], count: int) -> pl.DataFrame:
     An ANY column must hold nulls only (dtype Null): untyped values are grouped by their kinds first (kinds.py), so that a
     dtype never depends on which records happen to be in a batch. ValueError for those, and for DECIMAL and OBJECT columns.
 
+    >>> import numpy as np
     >>> frame_of({"n": Column(np.array([1, 0]), np.array([True, False]), Kind.INT)}, 2).to_dicts()
     [{'n': 1}, {'n': None}]
     """
@@ -114,8 +114,7 @@ def _instants(series: pl.Series) -> Column:
 
 
 def _check_range(series: pl.Series) -> None:
-    limits = np.iinfo(np.int64)
-    beyond = ((series > limits.max) | (series < limits.min)).fill_null(value=False).arg_true()
+    beyond = (series.cast(pl.Int64, strict=False).is_null() & series.is_not_null()).arg_true()
     if len(beyond):
         index = int(beyond[0])
         raise IntegerRangeError(f"is {series[index]}, beyond 64 bits", column=series.name, index=index)

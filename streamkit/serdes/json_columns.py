@@ -20,28 +20,30 @@ import numpy as np
 from streamkit.record.columns import Column, Constant, rows_from_columns
 from streamkit.record.instants import datetimes_of
 from streamkit.record.schema import Kind
+from streamkit.serdes.json_text import encode, encode_object
 from streamkit.serdes.projection import ModelField, fields_of, named_struct
 from streamkit.serdes.serde import ColumnsEncoder
 from streamkit.serdes.utc import PLAIN, in_utc
 
-Encode = Callable[[Any], bytes]
 _AS_TYPED: dict[Any, Kind] = {int: Kind.INT, float: Kind.FLOAT, bool: Kind.BOOL, str: Kind.STR, datetime: Kind.DATETIME}
 
 
-def columns_to_json(names: Sequence[str], encode: Encode) -> ColumnsEncoder:
+def columns_to_json(names: Sequence[str]) -> ColumnsEncoder:
     """For rows without a model: the columns in the order of the names."""
+    if not all(map(_can_be_renamed, names)):
+        return lambda columns, count: list(map(encode_object, rows_from_columns(dict(zip(names, columns, strict=True)), count)))
     struct = named_struct(tuple(names))
 
     def encode_columns(columns: Sequence[Column | Constant], count: int) -> list[bytes]:
         if not columns:
             return [b"{}"] * count
-        return list(map(encode, map(struct, *(_items(column, count, encode) for column in columns))))
+        return list(map(encode, map(struct, *(_items(column, count) for column in columns))))
 
     return encode_columns
 
 
 def columns_to_model(
-    model: type[Any], names: Sequence[str], finite: Sequence[str], *, encode: Encode, encode_row: Encode
+    model: type[Any], names: Sequence[str], finite: Sequence[str], encode_row: Callable[[Any], bytes]
 ) -> ColumnsEncoder:
     """For rows of a model: in its order, with its wire names and defaults.
 
@@ -50,7 +52,7 @@ def columns_to_model(
     """
     fields = fields_of(model)
     plain = _is_plain(model) and all(name in names or part.default is not msgspec.NODEFAULT for name, part in fields.items())
-    write = columns_to_json([part.wire_name for part in fields.values()], encode)
+    write = columns_to_json([part.wire_name for part in fields.values()])
 
     def encode_columns(columns: Sequence[Column | Constant], count: int) -> list[bytes]:
         given = dict(zip(names, columns, strict=True))
@@ -65,20 +67,25 @@ def columns_to_model(
     return encode_columns
 
 
-def _items(column: Column | Constant, count: int, encode: Encode) -> Iterable[Any]:
+def _can_be_renamed(name: str) -> bool:
+    """Whether msgspec can write this wire name: it takes none that would have to be escaped."""
+    return not any(char in '"\\' or char < " " for char in name)
+
+
+def _items(column: Column | Constant, count: int) -> Iterable[Any]:
     """The values for one field of the Struct."""
     if isinstance(column, Constant):
         value = column.to_list(1)[0]
         return repeat(msgspec.Raw(encode(in_utc(value))), count)
     if column.kind is Kind.DATETIME:
-        return _encoded_instants(column, encode)
+        return _encoded_instants(column)
     values = column.to_list()
     if isinstance(column.values, list) and not PLAIN.issuperset(map(type, values)):
         return map(in_utc, values)
     return values
 
 
-def _encoded_instants(column: Column, encode: Encode) -> list[Any]:
+def _encoded_instants(column: Column) -> list[Any]:
     micros = np.asarray(column.values)
     if column.valid is not None:
         micros = np.where(column.valid, micros, 0)

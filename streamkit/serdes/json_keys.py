@@ -17,6 +17,7 @@ from streamkit.serdes.serde import Keys
 from streamkit.serdes.text_keys import wrong_type
 
 _encode_json = msgspec.json.Encoder().encode
+_AS_THEY_ARE = (datetime, date)  # text is no datetime
 _OF_MANY_FORMS = (float, datetime)
 
 
@@ -74,7 +75,7 @@ class JsonKey:
         plain = keys if isinstance(keys, list) else keys.tolist()
         if self._one_form:
             try:
-                return list(map(_encode_json, msgspec.convert(plain, list[self.type])))  # type: ignore[name-defined]
+                return list(map(_encode_json, msgspec.convert(plain, list[self.type], builtin_types=_AS_THEY_ARE)))  # type: ignore[name-defined]
             except msgspec.ValidationError:
                 pass  # a null, a numpy scalar, or a wrong type: one by one
         return list(map(self.encode_one, plain))
@@ -83,7 +84,7 @@ class JsonKey:
         if key is None:
             return None
         try:
-            checked = msgspec.convert(_plain(key), self.type)
+            checked = msgspec.convert(_plain(key), self.type, builtin_types=_AS_THEY_ARE)
         except msgspec.ValidationError as error:
             raise wrong_type(key, self.name, str(error)) from None
         return _encode_json(canonical(checked))

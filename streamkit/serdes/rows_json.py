@@ -13,7 +13,7 @@ import msgspec
 from streamkit.record.model import Row
 from streamkit.record.schema import Field, Kind, Schema
 from streamkit.serdes.json_columns import columns_to_json
-from streamkit.serdes.json_text import encode, encode_object
+from streamkit.serdes.json_text import encode_object
 from streamkit.serdes.serde import ColumnsEncoder
 from streamkit.serdes.utc import in_utc
 
@@ -64,7 +64,7 @@ class RowsJson:
         return encode_object
 
     def columns_encoder(self, names: Sequence[str]) -> ColumnsEncoder:
-        return columns_to_json(names, encode)
+        return columns_to_json(names)
 
 
 def _type(field: Field) -> Any:
