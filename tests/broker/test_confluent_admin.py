@@ -138,6 +138,11 @@ def test_nobody_there_is_retriable_and_in_time():
     admin.close()
 
 
+def test_offsets_of_a_topic_that_does_not_exist_are_retriable(admin):
+    with pytest.raises(RetriableError):
+        admin.end_offsets([TopicPartition(name(), 0)], 2)
+
+
 def test_empty_questions_have_empty_answers(admin):
     assert admin.describe_topics([], 10) == {}
     assert admin.end_offsets([], 10) == {}

@@ -222,6 +222,15 @@ def test_a_lost_offset_is_named_and_the_partition_can_be_read_from_elsewhere(cli
     assert by_partition == {tp: [b"%d" % i for i in range(60, 100)], healthy: [b"%d" % i for i in range(10, 100)]}
 
 
+def test_what_is_not_assigned_or_not_placed_is_refused(client, stack):
+    topic = make_topic(client)
+    consumer, _ = member(client, stack, topic)
+    with pytest.raises(ValueError, match="not assigned"):
+        consumer.seek(TopicPartition(topic, 7), 0)
+    with pytest.raises(ValueError, match="before a seek"):
+        consumer.resume([TopicPartition(topic, 0)])
+
+
 def test_group_metadata_names_generation_and_member(client, stack):
     topic = make_topic(client)
     consumer = client.consumer("g-meta")

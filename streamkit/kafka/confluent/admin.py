@@ -148,10 +148,15 @@ class ClusterAdmin:
                 request_timeout=timeout,
             ),
         )
-        return {
+        found = {
             tp: int(self._answer("list_offsets", asked[one], deadline, about=str(tp), operation="DESCRIBE").offset)
             for tp, one in wanted.items()
         }
+        # A request that timed out is answered with -1001 and no error (librdkafka 2.16; seen with a stopped broker).
+        unknown = [str(tp) for tp, offset in found.items() if offset < 0]
+        if unknown:
+            raise RetriableError(f"no answer in time for {', '.join(unknown)}", code="_TIMED_OUT", call="list_offsets")
+        return found
 
     def delete_records(self, before: Mapping[TopicPartition, int], timeout: float) -> None:
         if not before:
@@ -236,8 +241,7 @@ class ClusterAdmin:
 
     def _classified(self, raised: ck.KafkaException, call: str, about: str, operation: str) -> Exception:
         self._admin.poll(0)  # error events arrive only while the client is polled
-        self._events.check()
-        return classify(error_of(raised), call, about=about, operation=operation)
+        return self._events.classified(error_of(raised), call, about=about, operation=operation)
 
 
 def _left(deadline: float) -> float:

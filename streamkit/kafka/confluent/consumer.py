@@ -23,7 +23,7 @@ class GroupConsumer:
         self.events = ErrorEvents(f"consumer of group '{group_id}'")
         config = attach(settings.consumer_config(group_id), LogTap(debug=settings.debugs), self.events)
         self._consumer = ck.Consumer(config)
-        self._fetch = Fetch(self._consumer, self.events)
+        self._fetch = Fetch(self._consumer, self.events, about=f"group '{group_id}'")
         self._listener: RebalanceListener | None = None
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
@@ -49,8 +49,7 @@ class GroupConsumer:
         try:
             found = self._consumer.committed([ck.TopicPartition(tp.topic, tp.partition) for tp in partitions], timeout)
         except ck.KafkaException as raised:
-            self.events.check()
-            raise classify(error_of(raised), "committed", about=f"group '{self._group_id}'") from raised
+            raise self.events.classified(error_of(raised), "committed", about=f"group '{self._group_id}'") from raised
         result: dict[TopicPartition, Committed | None] = {}
         for one in found:
             tp = TopicPartition(one.topic, one.partition)

@@ -7,13 +7,15 @@ call reports (a wrong password is retried for ever) are remembered, so that the 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamkit.errors import FatalError
+from streamkit.errors import FatalError, StreamkitError
+from streamkit.kafka.confluent.classify import RETRIABLE, classify
 
 logger = logging.getLogger("streamkit.kafka")
 
@@ -21,6 +23,7 @@ logger = logging.getLogger("streamkit.kafka")
 # RETRY (a request answered with CONCURRENT_TRANSACTIONS is repeated) and WAKEUP.
 _DISTURBANCES = frozenset({"FAIL", "REQTMOUT", "STATE", "NODENAME", "CONNECT", "DISCONNECT", "BROKERFAIL"})
 _COORDINATOR = "TxnCoordinator"
+_LATELY_S = 60.0
 
 
 class LogTap:
@@ -48,7 +51,7 @@ class LogTap:
 
 
 class ErrorEvents:
-    """Takes the place of `error_cb`: remembers what makes going on pointless, and whether all brokers are down.
+    """Takes the place of `error_cb`: remembers what makes going on pointless, and the last trouble for messages.
 
     ``fatal`` is librdkafka's own fatal error; calls after it only report ``_FATAL``.
     """
@@ -57,14 +60,14 @@ class ErrorEvents:
         self._client = client
         self.refused: KafkaError | None = None
         self.fatal: KafkaError | None = None
-        self.all_brokers_down = False
+        self._trouble = ""
+        self._trouble_at = 0.0
 
     def __call__(self, error: KafkaError) -> None:
         """Called by librdkafka while it is polled; must not raise."""
         if _is_refusal(error):
             self.refused = error
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.all_brokers_down = True
+        self._trouble, self._trouble_at = error.str(), time.monotonic()
         logger.warning("%s: %s [%s]", self._client, error.str(), error.name())
 
     @contextmanager
@@ -92,6 +95,12 @@ class ErrorEvents:
             code=error.name(),
             call=self._client,
         )
+
+    def classified(self, error: KafkaError, call: str, *, about: str = "", operation: str = "") -> StreamkitError:
+        """What to raise for a failed call: that the cluster refuses us, if it does; a time-out says what happened lately."""
+        if error.name() in RETRIABLE and time.monotonic() - self._trouble_at < _LATELY_S and self._trouble:
+            about = f"{about} (lately: {self._trouble})"
+        return self.refusal() or classify(error, call, about=about, operation=operation)
 
     def check(self) -> None:
         refusal = self.refusal()

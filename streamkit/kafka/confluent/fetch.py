@@ -22,10 +22,9 @@ from typing import Final, cast
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, Message
 
-from streamkit.errors import LostOffsetError
 from streamkit.kafka.client import Polled, TopicPartition
 from streamkit.kafka.confluent.batch import MessageBatch, group_by_partition
-from streamkit.kafka.confluent.classify import classify, error_of
+from streamkit.kafka.confluent.classify import LOST_OFFSET, classify, error_of
 from streamkit.kafka.confluent.events import ErrorEvents, logger
 
 # A seek is refused while the partition's fetcher is being stopped or has not started; it is repeated in the next polls.
@@ -52,11 +51,15 @@ class _Position:
 class Fetch:
     """Positions of the assigned partitions over one librdkafka consumer."""
 
-    def __init__(self, consumer: ck.Consumer, events: ErrorEvents, *, ignore: Callable[[KafkaError], bool] | None = None) -> None:
+    def __init__(
+        self, consumer: ck.Consumer, events: ErrorEvents, *, about: str, ignore: Callable[[KafkaError], bool] | None = None
+    ) -> None:
         self._consumer = consumer
         self._events = events
+        self._about = about
         self._ignore = ignore
         self._positions: dict[TopicPartition, _Position] = {}
+        self._unplaced = False  # some wanted partition is not live
         self._unplaced_since: float | None = None
         self.raised: list[BaseException] = []  # by callbacks inside a poll; the poll raises the first of them
 
@@ -93,7 +96,7 @@ class Fetch:
         for position in self._positions.values():
             position.live = position.wanted
             position.stopped = False
-        self._unplaced_since = None
+        self._unplaced, self._unplaced_since = False, None
 
     @staticmethod
     def _at(tp: TopicPartition, offset: int | None) -> ck.TopicPartition:
@@ -120,7 +123,8 @@ class Fetch:
         position = self._of(tp)
         position.offset = offset
         position.live = False
-        self._place()
+        if position.wanted:
+            self._place()
 
     def _of(self, tp: TopicPartition) -> _Position:
         position = self._positions.get(tp)
@@ -141,7 +145,8 @@ class Fetch:
         placed = [self._at(tp, p.offset) for tp, p in waiting if self._seek(tp, p)]
         if placed:
             self._consumer.resume(placed)
-        if len(placed) == len(waiting):
+        self._unplaced = len(placed) < len(waiting)
+        if not self._unplaced:
             self._unplaced_since = None
         elif self._unplaced_since is None:
             self._unplaced_since = time.monotonic()
@@ -163,7 +168,7 @@ class Fetch:
     # ---- poll ------------------------------------------------------------------------------------------------------
 
     def poll(self, max_records: int, timeout: float) -> Polled:
-        if any(p.wanted and not p.live for p in self._positions.values()):
+        if self._unplaced:
             self._place()
         messages = self._consume(max_records, timeout)
         polled = Polled()
@@ -180,20 +185,22 @@ class Fetch:
         """What is there; else waits for the first message (librdkafka's own wait is for the full number)."""
         consume = self._consumer.consume
         try:
-            messages = consume(max_records, 0)
-            if messages or timeout <= 0:
+            with self._events.caught():
+                messages = consume(max_records, 0)
+                if not messages and timeout > 0:
+                    messages = consume(1, timeout)
+                    if messages and max_records > 1:
+                        messages += consume(max_records - 1, 0)
                 return messages
-            messages = consume(1, timeout)
-            if messages and max_records > 1:
-                messages += consume(max_records - 1, 0)
         except BaseException as raised:
             # Messages that librdkafka had already handed over are gone with the exception (a signal, for one).
             for position in self._positions.values():
                 position.live = False
+            self._unplaced = True
             if isinstance(raised, ck.KafkaException):
-                raise classify(error_of(raised), "poll") from raised
+                raise self._events.classified(error_of(raised), "poll", about=self._about) from raised
             raise
-        return messages
+        raise classify(cast("KafkaError", self._events.fatal), "poll", about=self._about)
 
     def _sort(self, messages: list[Message], polled: Polled) -> None:
         if any(map(Message.error, messages)):
@@ -222,7 +229,7 @@ class Fetch:
         error = cast("KafkaError", message.error())
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         if topic is None or partition is None or partition < 0:
-            self._keep(error, f"topic '{topic}'" if topic else "")
+            self._keep(error, f"topic '{topic}'" if topic else self._about)
             return
         tp = TopicPartition(topic, partition)
         position = self._positions.get(tp)
@@ -237,14 +244,14 @@ class Fetch:
             polled.ends[tp] = cast("int", offset)
         else:
             self._keep(error, f"{tp}@{position.offset}")
-            if isinstance(self.raised[-1], LostOffsetError):
+            if error.name() in LOST_OFFSET:
                 position.live, position.stopped = False, True
 
     def _keep(self, error: KafkaError, about: str) -> None:
         if self._ignore is not None and self._ignore(error):
             logger.debug("ignored: %s", error)
         else:
-            self.raised.append(classify(error, "poll", about=about))
+            self.raised.append(classify(error, "poll", about=about, operation="READ"))
 
     def _take_back(self, polled: Polled) -> None:
         """The poll raises, so its batches and ends do not reach the engine: go back to read them again."""
@@ -256,3 +263,4 @@ class Fetch:
         for tp in polled.ends:
             if tp in self._positions:
                 self._positions[tp].live = False
+        self._unplaced = True

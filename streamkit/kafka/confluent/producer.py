@@ -21,7 +21,7 @@ from streamkit.kafka.confluent.delivery import DeliveryFailures
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
 from streamkit.kafka.confluent.settings import ConnectionSettings
 
-_OPERATIONS: Final = {"init_transactions": "WRITE (init_transactions)", "send_offsets_to_transaction": "READ (commit offsets)"}
+_OPERATIONS: Final = {"send_offsets_to_transaction": "READ (to commit offsets)"}  # all else is WRITE
 _SLICE: Final = 10_000  # records between two looks at the client's queue
 
 
@@ -266,16 +266,17 @@ class TransactionalProducer:
             raise found from cause
 
     def _error(self, call: str, error: KafkaError) -> StreamkitError:
-        return self._root(call) or classify(
-            error, call, about=f"transactional id '{self._id}'", operation=_OPERATIONS.get(call, "WRITE")
-        )
+        return self._root(call) or self._events.classified(error, call, **self._what(call))
+
+    def _what(self, call: str) -> dict[str, str]:
+        return {"about": f"transactional id '{self._id}'", "operation": _OPERATIONS.get(call, "WRITE")}
 
     def _root(self, call: str) -> StreamkitError | None:
         """What happened first, rather than what a failing call says about it: after a fatal error every call only says
         `_FATAL`; after a failed delivery `produce` says `_STATE`; with a wrong password everything says "timed out"."""
         if self._events.fatal is not None:
-            return classify(self._events.fatal, call, about=f"transactional id '{self._id}'")
-        if self._failures:
+            return classify(self._events.fatal, call, **self._what(call))
+        if self._failures and call != "abort_transaction":  # that a record failed is why it is called
             return self._failures.root(call)
         return self._events.refusal()
 

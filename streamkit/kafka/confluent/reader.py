@@ -20,7 +20,7 @@ class ChangelogReader:
         events = ErrorEvents("reader")
         config = attach(settings.consumer_config(f"{settings.client_id}-reader"), LogTap(debug=settings.debugs), events)
         self._consumer = ck.Consumer(config)
-        self._fetch = Fetch(self._consumer, events, ignore=_about_the_group)
+        self._fetch = Fetch(self._consumer, events, about="reader", ignore=_about_the_group)
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         self._fetch.assign_at(positions)

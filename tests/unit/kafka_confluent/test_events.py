@@ -7,7 +7,7 @@ import logging
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from streamkit.errors import FatalError
+from streamkit.errors import FatalError, RetriableError
 from streamkit.kafka.client import GroupMetadata
 from streamkit.kafka.confluent import group_metadata
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap
@@ -71,7 +71,18 @@ def test_a_refusal_by_the_cluster_is_raised_once(code, reason, refuses):
         with pytest.raises(FatalError, match=reason):
             events.check()
     events.check()
-    assert events.all_brokers_down is (code == KafkaError._ALL_BROKERS_DOWN)
+
+
+def test_a_time_out_says_what_happened_lately():
+    events = ErrorEvents("consumer")
+    timed_out = KafkaError(KafkaError._TIMED_OUT, "Timed out")
+    assert "lately" not in str(events.classified(timed_out, "committed", about="group 'g'"))
+    events(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    error = events.classified(timed_out, "committed", about="group 'g'")
+    assert isinstance(error, RetriableError)
+    assert "group 'g' (lately: 1/1 brokers are down): Timed out" in str(error)
+    events(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
+    assert isinstance(events.classified(timed_out, "committed"), FatalError)
 
 
 def test_the_fatal_error_is_caught_in_both_of_its_disguises():
