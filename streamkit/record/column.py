@@ -126,7 +126,7 @@ def _array_column(values: list[Any], name: str, field: Field) -> Column:
             try:
                 return Column(convert([fill if value is None else value for value in values]), valid, field.kind)
             except (TypeError, ValueError, OverflowError):
-                pass  # the search below says which
+                raise _first_misfit(values, name, field) from None
         raise _first_misfit(values, name, field) from None
 
 

@@ -109,12 +109,10 @@ class JsonSerde(Generic[V]):
             if unknown := row.keys() - wire_names.keys():
                 names = ", ".join(fields)
                 raise TypeError(f"a row with field '{min(unknown)}' cannot be written as {model.__name__}, which has: {names}")
+            if renamed or any(isinstance(value, np.generic) for value in row.values()):
+                row = {wire_names[name]: _native(value) for name, value in row.items()}
             try:
-                return msgspec.convert({wire_names[name]: value for name, value in row.items()} if renamed else row, model)
-            except msgspec.ValidationError:
-                pass  # numpy scalars, or a misfit
-            try:
-                return msgspec.convert({wire_names[name]: _native(value) for name, value in row.items()}, model)
+                return msgspec.convert(row, model)
             except msgspec.ValidationError as error:
                 raise TypeError(f"a {type(row).__name__} cannot be written as {model.__name__}: {error}") from None
 

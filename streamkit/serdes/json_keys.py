@@ -56,12 +56,12 @@ class JsonKey:
         object.__setattr__(self, "_one_form", not any(part in _OF_MANY_FORMS for part in _parts(self.type)))
 
     def decode(self, data: Sequence[bytes | None]) -> list[Any]:
-        if self._one_form and None not in data:
-            try:
-                return list(map(self._decode, data))  # type: ignore[arg-type] # no null among them
-            except (ValueError, RecursionError):
-                pass  # `decode_one` says which
-        return list(map(self.decode_one, data))
+        if not self._one_form or None in data:
+            return list(map(self.decode_one, data))
+        try:
+            return list(map(self._decode, data))  # type: ignore[arg-type] # no null among them
+        except (ValueError, RecursionError):
+            return list(map(self.decode_one, data))  # says which
 
     def decode_one(self, data: bytes | None) -> Any:
         if data is None:
@@ -73,12 +73,13 @@ class JsonKey:
 
     def encode(self, keys: Keys) -> list[bytes | None]:
         plain = keys if isinstance(keys, list) else keys.tolist()
-        if self._one_form:
-            try:
-                return list(map(_encode_json, msgspec.convert(plain, list[self.type], builtin_types=_AS_THEY_ARE)))  # type: ignore[name-defined]
-            except msgspec.ValidationError:
-                pass  # a null, a numpy scalar, or a wrong type: one by one
-        return list(map(self.encode_one, plain))
+        if not self._one_form:
+            return list(map(self.encode_one, plain))
+        try:
+            checked = msgspec.convert(plain, list[self.type], builtin_types=_AS_THEY_ARE)  # type: ignore[name-defined]
+        except msgspec.ValidationError:  # a null, a numpy scalar, or a wrong type
+            return list(map(self.encode_one, plain))
+        return list(map(_encode_json, checked))
 
     def encode_one(self, key: Any) -> bytes | None:
         if key is None:
