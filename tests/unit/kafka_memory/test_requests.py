@@ -1,0 +1,174 @@
+"""What a broker answers to requests that our clients take care not to send, or to repeat."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from streamkit.clock import ManualClock
+from streamkit.kafka.client import Committed, NewTopic, TopicPartition
+from streamkit.kafka.memory.server.broker import Broker
+from streamkit.kafka.memory.server.columns import Columns
+from streamkit.kafka.memory.server.errors import BrokerError
+from streamkit.kafka.memory.server.group import GroupState
+from streamkit.kafka.memory.server.log import Isolation, ProducerId
+from streamkit.kafka.memory.server.requests import membership, offsets, produce, topics
+from streamkit.kafka.memory.server.requests import transactions as txn
+
+TP = TopicPartition("t", 0)
+NOBODY = txn.GroupMember("g", "", -1)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    made = Broker(ManualClock(), "test")
+    with made.changed:
+        topics.create_topic(made, NewTopic("t", 2))
+        yield made
+
+
+def records() -> Columns:
+    return Columns([b"v"], [b"k"], array("q", [1]))
+
+
+def open_transaction(broker: Broker, transactional_id: str = "id") -> ProducerId:
+    producer = txn.init_producer_id(broker, transactional_id, 60_000)
+    txn.add_partitions_to_txn(broker, transactional_id, producer, [TP])
+    produce.produce(broker, TP, records(), transactional_id, producer)
+    return producer
+
+
+def visible(broker: Broker) -> int:
+    return len(broker.log(TP).fetch(0, 100, Isolation.READ_COMMITTED).columns)
+
+
+def test_offsets_without_an_identity_are_taken_unfenced(broker: Broker):
+    """Why the engine may never send them (R10)."""
+    membership.join_group(broker, "g", "", ["t"], "somebody")
+    producer = open_transaction(broker)
+    txn.add_offsets_to_txn(broker, "id", producer, "g")
+    txn.txn_offset_commit(broker, "id", producer, NOBODY, {TP: Committed(7)})
+    txn.end_txn(broker, "id", producer, commit=True)
+    assert offsets.fetch_offsets(broker, "g", [TP]) == {TP: Committed(7)}
+
+
+def test_a_transaction_without_offsets_commits_whatever_the_group_says(broker: Broker):
+    """Why every transaction sends an offset (R1): only TxnOffsetCommit asks who is a member."""
+    membership.join_group(broker, "g", "", ["t"], "the new owner")
+    txn.end_txn(broker, "id", open_transaction(broker), commit=True)
+    assert visible(broker) == 1
+
+
+def test_a_generation_of_a_group_that_never_was_is_refused(broker: Broker):
+    producer = open_transaction(broker)
+    with pytest.raises(BrokerError, match="ILLEGAL_GENERATION"):
+        txn.txn_offset_commit(broker, "id", producer, txn.GroupMember("never", "m", 3), {TP: Committed(1)})
+
+
+def test_repeating_the_end_of_a_transaction_is_answered_with_success(broker: Broker):
+    producer = open_transaction(broker)
+    for _ in range(2):
+        txn.end_txn(broker, "id", producer, commit=True)
+    assert (visible(broker), broker.log(TP).high_watermark) == (1, 2)  # one marker
+    with pytest.raises(BrokerError, match="INVALID_TXN_STATE"):
+        txn.end_txn(broker, "id", producer, commit=False)
+
+
+def test_a_late_end_of_the_last_transaction_ends_the_next_one_of_the_same_epoch(broker: Broker):
+    """KAFKA-17754, which brokers without transactions v2 have: the hazard behind R6. A new epoch closes it."""
+    producer = open_transaction(broker)
+    txn.end_txn(broker, "id", producer, commit=True)
+    txn.add_partitions_to_txn(broker, "id", producer, [TP])
+    produce.produce(broker, TP, records(), "id", producer)
+    txn.end_txn(broker, "id", producer, commit=True)  # the stray one
+    assert visible(broker) == 2
+    open_transaction(broker)  # bumps the epoch
+    with pytest.raises(BrokerError, match="PRODUCER_FENCED"):
+        txn.end_txn(broker, "id", producer, commit=True)
+    assert visible(broker) == 2
+
+
+def test_records_outside_a_transaction_of_their_producer_are_refused(broker: Broker):
+    producer = txn.init_producer_id(broker, "id", 60_000)
+    with pytest.raises(BrokerError, match="INVALID_TXN_STATE"):
+        produce.produce(broker, TP, records(), "id", producer)
+    txn.add_partitions_to_txn(broker, "id", producer, [TopicPartition("t", 1)])
+    with pytest.raises(BrokerError, match="INVALID_TXN_STATE"):
+        produce.produce(broker, TP, records(), "id", producer)
+
+
+def test_a_replaced_producer_is_refused_everywhere(broker: Broker):
+    old = open_transaction(broker)
+    txn.init_producer_id(broker, "id", 60_000)
+    requests = {
+        "INVALID_PRODUCER_EPOCH": lambda: produce.produce(broker, TP, records(), "id", old),
+        "PRODUCER_FENCED": lambda: txn.end_txn(broker, "id", old, commit=True),
+    }
+    for code, request in requests.items():
+        with pytest.raises(BrokerError, match=code):
+            request()
+    for request in (
+        lambda: txn.add_partitions_to_txn(broker, "id", old, [TP]),
+        lambda: txn.add_offsets_to_txn(broker, "id", old, "g"),
+        lambda: txn.txn_offset_commit(broker, "id", old, NOBODY, {TP: Committed(1)}),
+    ):
+        with pytest.raises(BrokerError, match="PRODUCER_FENCED"):
+            request()
+    assert visible(broker) == 0
+
+
+def test_an_unknown_transactional_id_is_refused(broker: Broker):
+    with pytest.raises(BrokerError, match="INVALID_PRODUCER_ID_MAPPING"):
+        txn.end_txn(broker, "never", ProducerId(1, 0), commit=True)
+
+
+def test_a_rebalance_waits_for_every_member(broker: Broker):
+    first = membership.join_group(broker, "g", "", ["t"], "a")
+    second = membership.join_group(broker, "g", "", ["t"], "b")
+    assert membership.sync_group(broker, "g", second) is None
+    with pytest.raises(BrokerError, match="REBALANCE_IN_PROGRESS"):
+        membership.heartbeat(broker, "g", first, 1)
+    membership.join_group(broker, "g", first, ["t"], "a")
+    shares = [membership.sync_group(broker, "g", member).assignment for member in (first, second)]
+    assert shares == [[TP], [TopicPartition("t", 1)]]
+    assert broker.groups["g"].generation == 2
+
+
+def test_a_rebalance_goes_on_when_the_member_it_waits_for_leaves(broker: Broker):
+    first = membership.join_group(broker, "g", "", ["t"], "a")
+    second = membership.join_group(broker, "g", "", ["t"], "b")
+    membership.leave_group(broker, "g", first)
+    assert len(membership.sync_group(broker, "g", second).assignment) == 2
+
+
+def test_members_of_other_generations_and_strangers_are_refused(broker: Broker):
+    member = membership.join_group(broker, "g", "", ["t"], "a")
+    with pytest.raises(BrokerError, match="ILLEGAL_GENERATION"):
+        membership.heartbeat(broker, "g", member, 0)
+    for request in (
+        lambda: membership.heartbeat(broker, "g", "stranger", 1),
+        lambda: membership.join_group(broker, "g", "stranger", ["t"], "a"),
+        lambda: membership.sync_group(broker, "nobody's", "stranger"),
+    ):
+        with pytest.raises(BrokerError, match="UNKNOWN_MEMBER_ID"):
+            request()
+
+
+def test_the_last_member_to_leave_ends_the_generation(broker: Broker):
+    member = membership.join_group(broker, "g", "", ["t"], "a")
+    membership.leave_group(broker, "g", member)
+    group = broker.groups["g"]
+    assert (group.state, group.generation) == (GroupState.EMPTY, 2)
+
+
+def test_a_deleted_topic_takes_its_offsets_along_and_rebalances(broker: Broker):
+    member = membership.join_group(broker, "g", "", ["t"], "a")
+    producer = open_transaction(broker)
+    txn.add_offsets_to_txn(broker, "id", producer, "g")
+    txn.txn_offset_commit(broker, "id", producer, txn.GroupMember("g", member, 1), {TP: Committed(7)})
+    txn.end_txn(broker, "id", producer, commit=True)
+    topics.delete_topic(broker, "t")
+    assert offsets.fetch_offsets(broker, "g", None) == {}
+    with pytest.raises(BrokerError, match="REBALANCE_IN_PROGRESS"):
+        membership.heartbeat(broker, "g", member, 1)
