@@ -173,7 +173,9 @@ class ClusterAdmin:
         """What is committed, once no transaction holds offsets of the group pending; empty for a group that does not exist.
 
         A commit returns before the offsets are out of the coordinator's pending state, so without waiting for that the
-        offsets of a moment ago would be missing. RetriableError if it takes longer than the time-out.
+        offsets of a moment ago would be the old ones. RetriableError if it takes longer than the time-out. Of a partition that
+        the group commits for the first time the broker says nothing until then: `Consumer.committed` asks for it by name
+        and waits for it, which a question about the whole group cannot.
         """
         deadline = time.monotonic() + timeout
         while True:

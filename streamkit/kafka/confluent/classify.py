@@ -43,8 +43,6 @@ RETRIABLE: Final = frozenset({
     "REQUEST_TIMED_OUT", "NETWORK_EXCEPTION", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "BROKER_NOT_AVAILABLE",
     "UNSTABLE_OFFSET_COMMIT", "NOT_CONTROLLER", "FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "OFFSET_NOT_AVAILABLE",
     "REBALANCE_IN_PROGRESS", "THROTTLING_QUOTA_EXCEEDED", "KAFKA_STORAGE_ERROR", "NOT_ENOUGH_REPLICAS",
-    # "No leaders found" of list_offsets: an election, or a topic that is not there.
-    "_NOENT",
     # A topic that was made a moment ago is unknown to some brokers yet; that it is really gone is found by describing it.
     "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_ID",
 })  # fmt: skip

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice, repeat
 from typing import Any, Final, cast
 
@@ -295,12 +296,10 @@ class TransactionalProducer:
 def _drop(holder: list[ck.Producer]) -> None:
     """Empties the queues, serves the delivery reports of that (each holds memory of the binding), and destroys."""
     producer = holder.pop()
-    try:
+    with suppress(ck.KafkaException, SystemError):  # it goes anyway
         producer.purge()
         for _ in range(20):
             if not len(producer):
                 break
             producer.poll(0.01)
-    except ck.KafkaException:
-        pass  # it goes anyway
     del producer
