@@ -56,6 +56,4 @@ def _milliseconds(value: Any, what: str) -> int:
     wrong = f"{value!r} is not a duration"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         wrong = f"{value!r} has no unit"
-    raise DeclarationError(
-        f'{what}: {wrong}; write a whole number and ms, s, m, h or d ("90s", "2m"), or a timedelta'
-    )
+    raise DeclarationError(f'{what}: {wrong}; write a whole number and ms, s, m, h or d ("90s", "2m"), or a timedelta')

@@ -1,0 +1,177 @@
+"""App: joins what users write with the engine that runs it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from streamkit.dsl.declarations import Declarations
+from streamkit.dsl.event_time import check_event_time
+from streamkit.dsl.stream import Stream
+from streamkit.errors import DeclarationError
+from streamkit.plan import explain
+from streamkit.plan.names import checked_name
+from streamkit.plan.nodes import EventTime, Merge, Node
+from streamkit.plan.topic import Topic, checked_topic_argument
+from streamkit.plan.topology import Plan, Topology, cut
+
+if TYPE_CHECKING:
+    from streamkit.config import EngineSettings
+    from streamkit.kafka.client import KafkaClient
+    from streamkit.runtime.failures import OnError
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
+
+
+class HasClient(Protocol):
+    """What `App.run` needs of a `Broker`."""
+
+    @property
+    def client(self) -> KafkaClient: ...
+
+
+class App:
+    """A service: streams of topics, what is made of them, and `run`.
+
+    ``name`` is the consumer group and the prefix of the app's internal topics, so it stays as it is from one version to the
+    next. Declaring touches nothing outside; two apps share nothing.
+
+    >>> import streamkit as sk
+    >>> app = sk.App("bids")
+    >>> app.stream(sk.Topic("bids")).to(sk.Topic("bids-copy"))
+    >>> print(app.describe())
+    app 'bids': 1 sub-topology
+    <BLANKLINE>
+    sub-topology 'bids'
+      reads   bids (json), event time: Kafka timestamp
+        1  to(bids-copy)   bytes     <- bids
+      writes  bids-copy
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = checked_name(name, what="app")
+        self._declarations = Declarations(name)
+
+    def __repr__(self) -> str:
+        return f"App('{self.name}')"
+
+    def stream(self, *topics: Topic[K, V], event_time: EventTime | None = None) -> Stream[K, V]:
+        """The records of a topic, or of several topics of one type.
+
+        Their time is the Kafka timestamp unless `event_time` says otherwise. The same topic may be read at several places of an
+        app, with the same types and event time: it is consumed once. A new app starts at the earliest record. A record whose
+        bytes do not fit the topic's type is a `DecodeError`; a null value is skipped.
+
+        `SchemaError`: the event time's field is not there or not a time. `DeclarationError`: no topic, or one read in two ways.
+
+        >>> import streamkit as sk
+        >>> sk.App("bids").stream(sk.Topic("bids"), event_time=sk.event_time("bidtime", out_of_orderness="5s"))
+        <Stream bids: {...}>
+        """
+        if not topics:
+            raise DeclarationError('stream: name at least one topic, such as app.stream(sk.Topic("bids"))')
+        time = EventTime() if event_time is None else event_time
+        if not isinstance(time, EventTime):
+            raise DeclarationError(f'stream: event_time={event_time!r} is no event time; write sk.event_time("{event_time}")')
+        sources: list[Node] = []
+        for topic in topics:
+            check_event_time(time, checked_topic_argument(topic, where="stream"))
+            sources.append(self._declarations.source(topic, time))
+        return Stream(sources[0] if len(sources) == 1 else Merge(tuple(sources)), self._declarations)
+
+    def plan(self) -> Plan:
+        """All that has been declared so far, as an immutable value.
+
+        >>> import streamkit as sk
+        >>> app = sk.App("bids")
+        >>> app.stream(sk.Topic("bids")).to(sk.Topic("bids-copy"))
+        >>> [sink.label for sink in app.plan().sinks]
+        ['to(bids-copy)']
+        """
+        return Plan(self.name, tuple(self._declarations.sinks))
+
+    def topology(self) -> Topology:
+        """The plan cut into sub-topologies at its repartition topics. `DeclarationError`: nothing is written anywhere.
+
+        >>> import streamkit as sk
+        >>> app = sk.App("bids")
+        >>> app.stream(sk.Topic("bids")).key_by("item").to(sk.Topic("bids-by-item"))
+        >>> [part.name for part in app.topology().parts]
+        ['bids', 'bids-by-item']
+        """
+        return cut(self.plan())
+
+    def describe(self, *, mermaid: bool = False) -> str:
+        """The topology as text, or as a Mermaid flowchart: what is read, each step, what is written and kept. No broker is needed.
+
+        ``columns``, ``rows`` or ``bytes`` beside a step is what it looks at: expressions run on columns, functions on rows, and
+        unchanged values go from topic to topic as the bytes that they were.
+
+        >>> import streamkit as sk
+        >>> app = sk.App("bids")
+        >>> app.stream(sk.Topic("bids")).to(sk.Topic("bids-copy"))
+        >>> print(app.describe(mermaid=True))
+        flowchart LR
+          t0[("bids")]
+          t1[("bids-copy")]
+          subgraph sub0["bids"]
+            s0_0["to(bids-copy)"]
+          end
+          t0 --> s0_0
+          s0_0 --> t1
+        """
+        return explain.mermaid(self.topology()) if mermaid else explain.text(self.topology())
+
+    def run(
+        self,
+        *,
+        bootstrap_servers: str | None = None,
+        broker: HasClient | None = None,
+        until_end: bool = False,
+        on_error: OnError = "stop",
+        create_topics: int = 0,
+        settings: EngineSettings | None = None,
+        kafka: dict[str, str] | None = None,
+    ) -> None:
+        """Runs one worker in this process until SIGTERM or SIGINT, which finish the batch in hand, commit and leave the group.
+
+        The Kafka is ``broker`` (a `Broker`), else ``bootstrap_servers``, else ``KAFKA_BOOTSTRAP_SERVERS``, else localhost:9092;
+        ``kafka`` passes librdkafka properties on (SASL, SSL). ``until_end`` ends when the topics are read to where they ended at the
+        start, and closes all windows; a live service waits for the watermark. ``on_error`` is "stop", "skip" or a function of the
+        `RecordError` that returns either. ``create_topics`` makes missing topics with that many partitions, for a first try.
+
+        `StartError`: no broker answers, a topic is missing or does not fit. `RecordError`: a record that cannot be processed, with
+        nothing of its transaction committed.
+        """
+        # Here, so that declaring and describing an app needs neither the engine nor librdkafka.
+        from streamkit.ops.logging import configure, service_log  # noqa: PLC0415
+        from streamkit.runtime.service import RunOptions, run_service  # noqa: PLC0415
+
+        topology = self.topology()
+        engine = settings or _default_settings()
+        client = broker.client if broker is not None else _client(bootstrap_servers, kafka or {}, engine)
+        configure()
+        options = RunOptions(until_end=until_end, on_error=on_error, create_topics=create_topics)
+        run_service(topology, client, engine, options, service_log({"app": self.name, "worker": socket.gethostname()}))
+
+
+def _default_settings() -> EngineSettings:
+    from streamkit.config import EngineSettings  # noqa: PLC0415
+
+    return EngineSettings()
+
+
+def _client(bootstrap_servers: str | None, properties: dict[str, str], settings: EngineSettings) -> KafkaClient:
+    from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings  # noqa: PLC0415
+
+    address = bootstrap_servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or DEFAULT_BOOTSTRAP_SERVERS
+    arguments: dict[str, Any] = {
+        "transaction_timeout_ms": settings.transaction_timeout_ms,
+        "session_timeout_ms": settings.session_timeout_ms,
+        "max_poll_interval_ms": settings.max_poll_interval_ms,
+    }
+    return ConfluentClient(ConnectionSettings(address, properties=properties, **arguments))

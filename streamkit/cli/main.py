@@ -1,0 +1,44 @@
+"""The Typer app: commands are registered here, and errors of ours become one line instead of a traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from streamkit.cli.run import run
+from streamkit.cli.topology import topology
+from streamkit.errors import StreamkitError
+
+commands = typer.Typer(
+    name="streamkit",
+    help="Stream processing on Kafka, in Python.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+commands.command("run")(run)
+commands.command("topology")(topology)
+
+
+@commands.callback(invoke_without_command=True)
+def options(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Stream processing on Kafka, in Python."""
+    if version:
+        from streamkit import __version__
+
+        print(f"streamkit {__version__}")
+        raise typer.Exit
+
+
+def run_command_line() -> None:
+    """Runs the command; an error that streamkit raised on purpose is printed as it is, with exit code 1."""
+    try:
+        commands()
+    except StreamkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        cause = error.__cause__
+        if cause is not None:
+            print(f"  caused by {type(cause).__name__}: {cause}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,36 @@
+"""`streamkit run`: one worker of an app in this process."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from streamkit.cli.topology import APP
+
+
+def run(
+    app: Annotated[str, APP],
+    *,
+    bootstrap_servers: Annotated[
+        str | None,
+        typer.Option(envvar="KAFKA_BOOTSTRAP_SERVERS", help="Addresses of the Kafka cluster. Default: localhost:9092"),
+    ] = None,
+    until_end: Annotated[
+        bool,
+        typer.Option(
+            "--until-end",
+            help="Stop at the present end of the input and close all windows; a live service waits for the watermark.",
+        ),
+    ] = False,
+    on_error: Annotated[
+        Literal["stop", "skip"], typer.Option(help="What to do with a record that cannot be processed.")
+    ] = "stop",
+    create_topics: Annotated[
+        int, typer.Option(min=0, metavar="PARTITIONS", help="Create missing topics with this many partitions, for a first try.")
+    ] = 0,
+) -> None:
+    """Run one worker until SIGTERM or Ctrl-C, which finish the batch in hand, commit and leave the group."""
+    from streamkit.cli.load import load_app
+
+    load_app(app).run(bootstrap_servers=bootstrap_servers, until_end=until_end, on_error=on_error, create_topics=create_topics)

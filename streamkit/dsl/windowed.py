@@ -1,0 +1,104 @@
+"""Keyed streams cut into windows, and aggregates over them."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from streamkit.dsl.declarations import Declarations
+from streamkit.dsl.stream import Stream
+from streamkit.errors import DeclarationError
+from streamkit.eventtime.windows import FixedWindow
+from streamkit.plan.aggregators import Aggregator
+from streamkit.plan.names import checked_name
+from streamkit.plan.nodes import Keyed, Late, Node, OnClose, WindowAggregate
+from streamkit.record.model import Row
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class WindowedStream(Generic[K, V]):
+    """A keyed stream cut into windows; `aggregate` says what is computed in each.
+
+    >>> import streamkit as sk
+    >>> sk.App("bids").stream(sk.Topic("bids")).globally().window(sk.tumbling("1h"))
+    <WindowedStream globally(), tumbling(1h)>
+    """
+
+    def __init__(self, node: Node, key: Keyed, window: FixedWindow, declarations: Declarations) -> None:
+        self._node = node
+        self._key = key
+        self._window = window
+        self._declarations = declarations
+
+    def __repr__(self) -> str:
+        return f"<WindowedStream {self._node.label}, {self._window}>"
+
+    def aggregate(self, name: str, /, **outputs: Aggregator) -> Aggregated[K, V]:
+        """Computes the outputs for each key and window; a result row has the key's columns, window_start, window_end, outputs.
+
+        ``name`` owns the state: its changelog is the topic ``<app>.<name>.changelog``. The key's columns are those of `key_by`,
+        or ``key`` for a function or the record's own key; none for `globally`. A null key is a group of its own.
+
+        `ExpressionError`: an output over an unknown column. `SchemaError`: over a type that it cannot take, or an output with
+        the name of a key or window column. `NameCollisionError`: the name is another's.
+
+        >>> import streamkit as sk
+        >>> bids = sk.App("bids").stream(sk.Topic("bids")).key_by("item").window(sk.tumbling("1m"))
+        >>> bids.aggregate("per-item", total=sk.sum("price"), bids=sk.count())
+        <Aggregated 'per-item': {item: any | null, window_start: datetime, window_end: datetime, total: any | null, bids: int}>
+        """
+        checked_name(name, what="aggregate")
+        for output, aggregator in outputs.items():
+            if not isinstance(aggregator, Aggregator):
+                raise DeclarationError(
+                    f"aggregate '{name}', output '{output}': expected an aggregator such as sk.sum('price') or sk.count(), got {aggregator!r}"
+                )
+        node = WindowAggregate(self._node, self._key, self._window, name, dict(outputs))
+        return Aggregated(self._declarations.own(node), self._declarations)
+
+
+class Aggregated(Generic[K, V]):
+    """An aggregate over windows: its results and its late records are streams.
+
+    >>> import streamkit as sk
+    >>> app = sk.App("bids")
+    >>> bids = app.stream(sk.Topic("bids"), event_time=sk.event_time("bidtime", out_of_orderness="5s"))
+    >>> totals = bids.key_by("item").window(sk.tumbling("1m")).aggregate("per-item", total=sk.sum("price"))
+    >>> totals.on_close().to(sk.Topic("totals"))
+    >>> totals.late().to(sk.Topic("late-bids"))
+    """
+
+    def __init__(self, node: WindowAggregate, declarations: Declarations) -> None:
+        self._node = node
+        self._declarations = declarations
+
+    def __repr__(self) -> str:
+        return f"<Aggregated '{self._node.name}': {self._node.schema}>"
+
+    def on_close(self) -> Stream[K, Row]:
+        """The final result of each key and window, once, when the watermark has passed the window's end + grace.
+
+        The record's key is the group's; its event time is the window's end - 1 ms, or the largest time seen if that is less.
+        Headers are dropped. Windows in which nothing arrived have no result. Results may go into a window again:
+        ``on_close().by_record_key().window(...)``; no such record can be late.
+
+        >>> import streamkit as sk
+        >>> bids = sk.App("bids").stream(sk.Topic("bids")).globally().window(sk.tumbling("1m"))
+        >>> bids.aggregate("totals", n=sk.count()).on_close()
+        <Stream on_close(): {window_start: datetime, window_end: datetime, n: int}>
+        """
+        return Stream(OnClose(self._node), self._declarations)
+
+    def late(self) -> Stream[K, V]:
+        """The records that were late for all of their windows, each once, as they came, with the reason in a header.
+
+        A record is late for a window if its own source partition's watermark had passed the window's end + grace before it came:
+        that does not depend on batches, other partitions or restarts. Late records are counted whether or not they are used here.
+
+        >>> import streamkit as sk
+        >>> bids = sk.App("bids").stream(sk.Topic("bids")).globally().window(sk.tumbling("1m"))
+        >>> bids.aggregate("totals", n=sk.count()).late()
+        <Stream late(): {...}>
+        """
+        return Stream(Late(self._node), self._declarations)

@@ -1,0 +1,98 @@
+"""Which fields of each input a sub-topology decodes: only those that its plan uses.
+
+Expressions, key columns and aggregator inputs name their fields. A Python function may look at any: then the whole typed value
+is decoded, and so validated. So is a value that is written with another serde than it was read with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from streamkit.plan.expressions import root_names
+from streamkit.plan.nodes import (
+    Filter,
+    FlatMap,
+    Into,
+    KeyBy,
+    Late,
+    Map,
+    Node,
+    OnClose,
+    Records,
+    Repartition,
+    Select,
+    Sink,
+    Source,
+    WindowAggregate,
+)
+from streamkit.plan.topology import SubTopology
+from streamkit.plan.views import passes_bytes
+
+Fields = frozenset[str] | None
+"""Names of fields; None is the whole value."""
+
+NOTHING: Fields = frozenset()
+
+
+def projection(part: SubTopology) -> dict[Node, Fields]:
+    """For each source and each repartition that is read: the fields that are needed of its values, None for all."""
+    needed: dict[Node, Fields] = {}
+    for node in reversed(part.nodes):
+        for one in node.inputs:
+            wanted = _wanted_of_input(node, needed.get(node, NOTHING))
+            needed[one] = _union(needed.get(one, NOTHING), wanted)
+    inputs: tuple[Node, ...] = (*part.sources, *part.reads)
+    return {node: _with_event_time(node, needed.get(node, NOTHING)) for node in inputs}
+
+
+def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
+    """What a node reads of its input, when ``wanted`` is read of the node itself."""
+    match node:
+        case Map() | FlatMap() | Into() | Records():
+            return None
+        case Filter(predicate=predicate):
+            return _union(wanted, _roots([predicate])) if isinstance(predicate, pl.Expr) else None
+        case Select():
+            return _of_select(node, wanted)
+        case WindowAggregate():
+            inputs = [aggregator.input for aggregator in node.outputs.values() if aggregator.input is not None]
+            return _union(wanted, _roots(inputs))  # wanted: by late(), which hands the records themselves on
+        case OnClose():
+            return NOTHING
+        case Late():
+            return wanted
+        case Sink():
+            key = NOTHING if node.key is None else frozenset([node.key])
+            return key if passes_bytes(node) else None
+        case Repartition():
+            if not passes_bytes(node) or (isinstance(node, KeyBy) and node.fn is not None):
+                return None
+            return _roots(node.columns.values()) if isinstance(node, KeyBy) and node.columns is not None else NOTHING
+        case _:  # merge, by_record_key
+            return wanted
+
+
+def _of_select(node: Select, wanted: Fields) -> Fields:
+    roots = _roots(node.columns.values())
+    if not node.keep:
+        return roots
+    if wanted is None or node.input.schema.open:
+        return None
+    return _union(wanted - set(node.columns), roots)
+
+
+def _with_event_time(node: Node, fields: Fields) -> Fields:
+    if not isinstance(node, Source) or node.event_time.by is None:
+        return fields
+    by = node.event_time.by
+    return _union(fields, frozenset([by])) if isinstance(by, str) else None
+
+
+def _roots(expressions: Iterable[pl.Expr]) -> Fields:
+    return frozenset(name for expr in expressions for name in root_names(expr))
+
+
+def _union(one: Fields, other: Fields) -> Fields:
+    return None if one is None or other is None else one | other
