@@ -106,7 +106,7 @@ class App:
         return cut(self.plan())
 
     def describe(self, *, mermaid: bool = False) -> str:
-        """The topology as text, or as a Mermaid flowchart: what is read, each step, what is written and kept. No broker is needed.
+        """The topology as text, or as a Mermaid flowchart: what is read, each step, what is written and kept. Needs no broker.
 
         ``columns``, ``rows`` or ``bytes`` beside a step is what it looks at: expressions run on columns, functions on rows, and
         unchanged values go from topic to topic as the bytes that they were.
@@ -140,12 +140,12 @@ class App:
         """Runs one worker in this process until SIGTERM or SIGINT, which finish the batch in hand, commit and leave the group.
 
         The Kafka is ``broker`` (a `Broker`), else ``bootstrap_servers``, else ``KAFKA_BOOTSTRAP_SERVERS``, else localhost:9092;
-        ``kafka`` passes librdkafka properties on (SASL, SSL). ``until_end`` ends when the topics are read to where they ended at the
-        start, and closes all windows; a live service waits for the watermark. ``on_error`` is "stop", "skip" or a function of the
+        ``kafka`` passes librdkafka properties on (SASL, SSL). ``until_end`` stops where the topics ended at the start,
+        and closes all windows; a live service waits for the watermark. ``on_error`` is "stop", "skip" or a function of the
         `RecordError` that returns either. ``create_topics`` makes missing topics with that many partitions, for a first try.
 
-        `StartError`: no broker answers, a topic is missing or does not fit. `RecordError`: a record that cannot be processed, with
-        nothing of its transaction committed.
+        `StartError`: no broker answers, a topic is missing or does not fit. `RecordError`: a record that cannot be processed,
+        with nothing of its transaction committed.
         """
         # Here, so that declaring and describing an app needs neither the engine nor librdkafka.
         from streamkit.ops.logging import configure, service_log  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Finds the app that a command names: ``module:attribute``, where the attribute is an App or a function that makes one, or a path."""
+"""Finds the app that a command names: ``module:attribute``, the attribute an App or a function that makes one, or a path."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _DEFAULT = "app"
 
 
 def load_app(target: str) -> App:
-    """The app behind ``services.bids.app:app``, ``services.bids.app:make_app`` or ``services/bids/app.py``; ``:app`` may be left out.
+    """The app behind ``services.bids.app:app``, ``services.bids.app:make_app`` or ``services/bids/app.py`` (then ``:app``).
 
-    `ConfigError`: no such module or file, it does not import (with the cause), no such attribute (with near names), or not an App.
+    `ConfigError`: no such module or file, it does not import (with the cause), no such attribute (with near names), not an App.
     """
     place, _, attribute = target.partition(":") if not _is_windows_path(target) else (target, "", "")
     module = _module(place, target)

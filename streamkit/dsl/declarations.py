@@ -32,8 +32,8 @@ class Declarations:
         source, place = found
         if source.event_time != event_time:
             raise DeclarationError(
-                f"topic '{topic.name}' is read at {place} with another event_time: a topic has one event time and one watermark in "
-                "an app. Read it once and use that stream twice"
+                f"topic '{topic.name}' is read at {place} with another event_time: a topic has one event time and one watermark "
+                "in an app. Read it once and use that stream twice"
             )
         if not source.topic.same_types(topic):
             raise DeclarationError(
@@ -43,7 +43,7 @@ class Declarations:
         return source
 
     def own(self, node: Owner) -> Owner:
-        """Registers a node under its name; `NameCollisionError` if another has it. Who declares the same thing again gets it back."""
+        """Registers a node under its name; `NameCollisionError` if another has it. The same key_by again gives the first one."""
         found = self._owners.get(node.name)
         if found is None:
             self._owners[node.name] = (node, caller())
@@ -52,6 +52,6 @@ class Declarations:
         if isinstance(owner, Repartition) and isinstance(node, Repartition) and owner.same_as(node):
             return cast(Owner, owner)  # same_as compares the type
         raise NameCollisionError(
-            f"two things are named '{node.name}': {owner.label} at {place}, and {node.label} at {caller()}. Each owns topics of that "
-            f"name in Kafka; give one another name{' by name=' if isinstance(node, Repartition) else ''}"
+            f"two things are named '{node.name}': {owner.label} at {place}, and {node.label} at {caller()}. Each owns topics of "
+            f"that name in Kafka; give one another name{' by name=' if isinstance(node, Repartition) else ''}"
         )

@@ -35,8 +35,8 @@ def key_by_columns(stream: Node, keys: tuple[str | pl.Expr, ...], name: str | No
             raise DeclarationError(f"{where}: column '{column}' is named twice")
         if name is None and not is_named(key):
             raise DeclarationError(
-                f"{where}({expression_text(expr)}): the repartition topic is named after the columns, and this expression has no name "
-                'of its own. Give it one with .alias("..."), or name the topic with name="..."'
+                f"{where}({expression_text(expr)}): the repartition topic is named after the columns, and this expression has no "
+                'name of its own. Give it one with .alias("..."), or name the topic with name="..."'
             )
         field = expression_field(expr, stream.schema)
         _refuse_kind(field, f"{where}: column '{column}'", composite=len(keys) > 1)
@@ -51,7 +51,7 @@ def key_by_function(stream: Node, fn: Callable[[Any], Any], name: str | None) ->
     """A KeyBy node on a function; the type of its keys is what the function is annotated to return."""
     if name is None:
         raise DeclarationError(
-            'key_by: with a function the repartition topic needs a name: key_by(fn, name="orders-by-band"). On a column it is derived'
+            'key_by: with a function the repartition topic needs a name, as in key_by(fn, name="orders-by-band")'
         )
     annotation = returned_type(fn)
     field = _field_of_key(annotation)

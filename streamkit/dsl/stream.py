@@ -290,7 +290,7 @@ class Stream(Generic[K, V]):
         >>> bids = sk.App("bids").stream(sk.Topic("bids", value=Bid))
         >>> bids.select("item").to(sk.Topic("items", value=Bid))
         Traceback (most recent call last):
-        streamkit.errors.SchemaError: to(items): the rows do not fit Bid: field 'price' (float) is missing. The rows are {item: str}
+        streamkit.errors.SchemaError: to(items): the rows do not fit Bid: field 'price' (float) is missing. ...
         """
         checked_topic_argument(topic, where="to")
         check_sink(self._node, topic, key)

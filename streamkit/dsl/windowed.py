@@ -52,7 +52,8 @@ class WindowedStream(Generic[K, V]):
         for output, aggregator in outputs.items():
             if not isinstance(aggregator, Aggregator):
                 raise DeclarationError(
-                    f"aggregate '{name}', output '{output}': expected an aggregator such as sk.sum('price') or sk.count(), got {aggregator!r}"
+                    f"aggregate '{name}', output '{output}': expected an aggregator such as sk.sum('price') "
+                    f"or sk.count(), got {aggregator!r}"
                 )
         node = WindowAggregate(self._node, self._key, self._window, name, dict(outputs))
         return Aggregated(self._declarations.own(node), self._declarations)

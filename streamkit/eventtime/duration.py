@@ -1,4 +1,4 @@
-"""Durations as users write them: ``"5s"``, ``"2m"``, ``"1h"``, ``"1d"``, ``"100ms"`` or a `timedelta`; inside they are milliseconds."""
+"""Durations as users write them, ``"100ms"``, ``"5s"``, ``"2m"``, ``"1h"``, ``"1d"`` or a `timedelta`; inside, milliseconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def duration_ms(value: Any, *, what: str, negative: bool = False) -> int:
     (120000, 1500)
     >>> duration_ms("2 minutes", what="size")
     Traceback (most recent call last):
-    streamkit.errors.DeclarationError: size: '2 minutes' is not a duration; write a whole number and ms, s, m, h or d ("90s", "2m"), or a timedelta
+    streamkit.errors.DeclarationError: size: '2 minutes' is not a duration; write a whole number and ...
     """
     ms = _milliseconds(value, what)
     if ms < 0 and not negative:

@@ -13,9 +13,14 @@ from typing import Any
 
 from streamkit.plan.formula import formula, function_path
 
+
+def _words(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
 # By the namespace in Polars' serialised form ("" is none). Whatever is not named here is refused.
 _ALLOWED: dict[str, frozenset[str]] = {
-    namespace: frozenset(names.split())
+    namespace: _words(names)
     for namespace, names in {
         "": """
             Abs AsStruct Atan2 Ceil Clip Coalesce Cut Erf Erfc Exp FillNull Floor Hash Log Log1p MaxHorizontal
@@ -54,10 +59,10 @@ _ALLOWED: dict[str, frozenset[str]] = {
 
 # Inside list.eval, list.agg and the like all elements belong to one record, so these may look at several of them.
 _WITHIN_A_LIST: dict[str, frozenset[str]] = {
-    "": frozenset(
-        ["ArgMax", "ArgMin", "ArgSort", "CumCount", "CumMax", "CumMin", "CumProd", "CumSum", "Diff", "DropNans", "DropNulls", "NullCount", "Product", "Reverse", "Shift"]
-    ),
-    "Boolean": frozenset(["All", "Any", "HasNulls", "IsEmpty", "IsDuplicated", "IsFirstDistinct", "IsLastDistinct", "IsUnique"]),
+    "": _words("""
+        ArgMax ArgMin ArgSort CumCount CumMax CumMin CumProd CumSum Diff DropNans DropNulls NullCount Product Reverse Shift
+    """),
+    "Boolean": _words("All Any HasNulls IsEmpty IsDuplicated IsFirstDistinct IsLastDistinct IsUnique"),
 }
 _LIST_NODES = frozenset(["Agg", "Element", "Filter", "Gather", "Len", "Slice", "Sort", "SortBy"])
 
@@ -172,9 +177,10 @@ def node_of(tree: Any) -> tuple[str, Any]:
     raise NotElementwiseError(str(tree)[:80], "is of a form that this version of streamkit does not know")
 
 
-_NODES = frozenset(
-    ["Agg", "Alias", "BinaryExpr", "Cast", "Column", "Element", "Eval", "Explode", "Field", "Filter", "Function", "Gather", "KeepName", "Len", "Literal", "Over", "RenameAlias", "Rolling", "Selector", "Slice", "Sort", "SortBy", "StructEval", "Ternary"]
-)
+_NODES = _words("""
+    Agg Alias BinaryExpr Cast Column Element Eval Explode Field Filter Function Gather KeepName Len Literal Over
+    RenameAlias Rolling Selector Slice Sort SortBy StructEval Ternary
+""")
 
 
 def children(tree: Any) -> list[Any]:

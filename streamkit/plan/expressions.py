@@ -13,6 +13,7 @@ from streamkit.errors import ExpressionError
 from streamkit.plan.elementwise import NotElementwiseError, check_tree, children, node_of
 from streamkit.plan.formula import formula, function_path
 from streamkit.plan.names import near_names
+from streamkit.plan.nulls import may_be_null
 from streamkit.record.schema import ANY_FIELD, Field, Kind, Schema
 
 # How the columns of each kind are given to Polars. The other kinds are Python objects, which Polars cannot compute with.
@@ -54,7 +55,7 @@ def check_elementwise(expr: pl.Expr) -> None:
     >>> check_elementwise(pl.col("price") * 2 > 10)
     >>> check_elementwise(pl.col("price") > pl.col("price").mean())
     Traceback (most recent call last):
-    streamkit.errors.ExpressionError: expression 'price > mean(price)': mean(price) is not elementwise: its value for one record would depend on which other records are in the same batch. Aggregate over a window: key_by(...).window(...).aggregate(name, out=sk.sum(...))
+    streamkit.errors.ExpressionError: expression 'price > mean(price)': mean(price) is not elementwise: its value for one ...
     """
     _checked_tree(expr)
 
@@ -102,7 +103,7 @@ def expression_field(expr: pl.Expr, schema: Schema) -> Field:
         return ANY_FIELD
     dtype = _result_dtype(expr, fields, tree)
     kind, python = _kind_of(dtype)
-    return Field(kind, kind is Kind.ANY or _may_be_null(tree, fields), python)
+    return Field(kind, kind is Kind.ANY or may_be_null(tree, fields), python)
 
 
 def _checked_tree(expr: pl.Expr) -> Any:
@@ -173,54 +174,6 @@ def _kind_of(dtype: pl.DataType) -> tuple[Kind, Any]:
     if isinstance(dtype, pl.Null):
         return Kind.ANY, Any
     return Kind.OBJECT, timedelta if isinstance(dtype, pl.Duration) else Any
-
-
-_NEVER_NULL = {"IsNull", "IsNotNull", "SumHorizontal"}
-_NULL_FOR_NULL_ONLY = frozenset(
-    ["Abs", "Atan2", "Ceil", "Clip", "ConcatHorizontal", "Contains", "ContainsAny", "CountMatches", "Date", "Day", "DaysInMonth", "EndsWith", "Exp", "Floor", "Hash", "Head", "Hour", "IsBetween", "IsClose", "IsFinite", "IsIn", "IsInfinite", "IsLeapYear", "IsNan", "IsNotNan", "IsoYear", "LenBytes", "LenChars", "Log", "Log1p", "Lowercase", "MaxHorizontal", "MinHorizontal", "MeanHorizontal", "Microsecond", "Millisecond", "Minute", "Month", "MonthEnd", "MonthStart", "Negate", "Not", "OffsetBy", "OrdinalDay", "PadEnd", "PadStart", "Quarter", "Replace", "ReplaceMany", "ReplaceStrict", "Reverse", "Round", "RoundSF", "Second", "Sign", "Slice", "Split", "Sqrt", "Cbrt", "StartsWith", "StripChars", "StripCharsEnd", "StripCharsStart", "StripPrefix", "StripSuffix", "Tail", "TimeStamp", "Titlecase", "ToString", "Truncate", "Uppercase", "Week", "WeekDay", "Year", "ZFill", "ConvertTimeZone", "AllHorizontal", "AnyHorizontal", "Format", "AsStruct"]
-)
-
-
-def _may_be_null(tree: Any, fields: Mapping[str, Field]) -> bool:
-    """Whether a value can be null, on the safe side: what is not known to keep values non-null may be."""
-    kind, body = node_of(tree)
-    match kind:
-        case "Column":
-            return fields[body].nullable
-        case "Literal":
-            return "Null" in str(body)
-        case "Alias":
-            return _may_be_null(body[0], fields)
-        case "KeepName":
-            return _may_be_null(body, fields)
-        case "RenameAlias":
-            return _may_be_null(body["expr"], fields)
-        case "Cast":
-            return body["options"] != "Strict" or _may_be_null(body["expr"], fields)
-        case "Ternary":
-            return _may_be_null(body["truthy"], fields) or _may_be_null(body["falsy"], fields)
-        case "BinaryExpr":
-            if body["op"] in ("EqValidity", "NotEqValidity"):
-                return False
-            if body["op"] in ("FloorDivide", "TruncDivide", "Modulus") and not _is_nonzero(body["right"]):
-                return True  # an integer divided by zero is null
-            return _may_be_null(body["left"], fields) or _may_be_null(body["right"], fields)
-        case "Function":
-            inputs = [_may_be_null(each, fields) for each in body["input"]]
-            name = function_path(body["function"])[1]
-            if name in ("Coalesce", "FillNull"):
-                return all(inputs)
-            return name not in _NEVER_NULL and (name not in _NULL_FOR_NULL_ONLY or any(inputs))
-        case _:
-            return True
-
-
-def _is_nonzero(tree: Any) -> bool:
-    kind, body = node_of(tree)
-    value = next(iter(body.values()), None) if kind == "Literal" and isinstance(body, dict) else None
-    if isinstance(value, dict):
-        value = next(iter(value.values()), None)
-    return isinstance(value, (int, float)) and value != 0
 
 
 def _article(field: Field) -> str:

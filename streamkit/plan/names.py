@@ -40,9 +40,9 @@ def checked_topic(name: object) -> str:
     if len(name) > _TOPIC_LENGTH:
         raise DeclarationError(f"topic '{name[:40]}...' has {len(name)} characters; Kafka takes at most {_TOPIC_LENGTH}")
     if not _TOPIC.fullmatch(name):
-        wrong = sorted({char for char in name if not _TOPIC.fullmatch(char)})
+        wrong = ", ".join(sorted({repr(char) for char in name if not _TOPIC.fullmatch(char)}))
         raise DeclarationError(
-            f"'{name}' cannot be a topic name: Kafka takes ASCII letters, digits, '.', '_' and '-', not {', '.join(map(repr, wrong))}"
+            f"'{name}' cannot be a topic name: Kafka takes ASCII letters, digits, '.', '_' and '-', not {wrong}"
         )
     return name
 

@@ -34,7 +34,7 @@ class Topic(Generic[K, V]):
     Topic('bids', key=str, value=json(Bid))
     >>> Topic("bids of today")
     Traceback (most recent call last):
-    streamkit.errors.DeclarationError: 'bids of today' cannot be a topic name: Kafka takes ASCII letters, digits, '.', '_' and '-', not ' '
+    streamkit.errors.DeclarationError: 'bids of today' cannot be a topic name: Kafka takes ASCII letters, digits, ...
     """
 
     __slots__ = ("key_declared", "key_serde", "name", "value_serde")

@@ -23,8 +23,8 @@ class SubTopology:
 
     ``name`` is stable: that of its first repartition (sorted), else its source topics joined by "+".
     ``reads`` are the repartitions that it consumes, ``writes`` those that it produces to, both by name.
-    ``nodes`` are all nodes inside in topological order, its ``sources`` first; the `Repartition` nodes in ``reads`` are not among them,
-    those in ``writes`` are.
+    ``nodes`` are all nodes inside in topological order, its ``sources`` first; the `Repartition` nodes in ``reads`` are not among
+    them, those in ``writes`` are.
     """
 
     name: str
