@@ -1,0 +1,90 @@
+"""The base of operators, and what they ask of the task around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streamkit.errors import RecordError
+from streamkit.kafka.client import Headers
+from streamkit.record.batch import Batch
+from streamkit.serdes.keys import KEY_TYPE_HEADER
+
+Int64s = npt.NDArray[np.int64]
+
+
+class Output(Protocol):
+    """Where results go: into the running transaction (kafka.client.Producer.produce_many has this shape)."""
+
+    def produce_many(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        keys: Iterable[bytes | None],
+        partition: int,
+        timestamps: int | Iterable[int],
+        headers: Iterable[Headers | None] | None = None,
+    ) -> None: ...
+
+
+class Failures(Protocol):
+    """What is done with a record that cannot be processed."""
+
+    def reject(self, error: RecordError) -> None:
+        """Raises the error, or returns if the record is to be left out."""
+        ...
+
+
+class Operator:
+    """Gets batches and hands results to the operators behind it.
+
+    ``process`` is all that an operator must have. ``advance`` is called with the watermark of its input whenever time has moved;
+    it fires what that releases, then gives the watermark below which nothing more will come out of it.
+    """
+
+    def __init__(self) -> None:
+        self.behind: list[Operator] = []
+
+    def process(self, batch: Batch) -> None:
+        raise NotImplementedError
+
+    def advance(self, watermark: int) -> int:
+        return watermark
+
+    def emit(self, batch: Batch) -> None:
+        if len(batch):
+            for operator in self.behind:
+                operator.process(batch)
+
+
+class PassOn(Operator):
+    """Hands batches on as they are: merges, and the named outputs of other operators."""
+
+    def process(self, batch: Batch) -> None:
+        self.emit(batch)
+
+
+def place(batch: Batch, index: int, operator: str) -> dict[str, object]:
+    """The arguments of a RecordError for record ``index``."""
+    topic, partition = batch.origin.tp
+    return {"topic": topic, "partition": partition, "offset": batch.offset(index), "operator": operator}
+
+
+WATERMARK_HEADER = "streamkit-watermark"
+"""On a repartitioned record that is behind its own source partition's watermark: that watermark, decimal milliseconds."""
+
+CONTROL_HEADER = "streamkit-control"
+"""On control records (runtime/control.py)."""
+
+_INTERNAL = {WATERMARK_HEADER, KEY_TYPE_HEADER}
+
+
+def user_headers(batch: Batch) -> list[Headers | None] | None:
+    """The headers of each record without those that only travel inside; None if no record has any."""
+    headers = batch.headers()
+    if not any(headers):
+        return None
+    return [None if not found else [header for header in found if header[0] not in _INTERNAL] for found in headers]

@@ -1,0 +1,66 @@
+"""Runs a Python function over the rows of a batch and finds exactly the record at which it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamkit.errors import RecordError
+from streamkit.operators.operator import Failures, place
+from streamkit.record.batch import Batch
+
+Int64s = npt.NDArray[np.int64]
+
+
+def run(
+    fn: Callable[[Any], Any],
+    values: Iterable[Any],
+    batch: Batch,
+    operator: str,
+    failures: Failures,
+    error: type[RecordError],
+) -> tuple[list[Any], Batch]:
+    """`results_of`, and the batch without the records that were rejected."""
+    results, kept = results_of(fn, values, batch, operator, failures, error)
+    return results, batch if kept is None else batch.take(kept)
+
+
+def results_of(
+    fn: Callable[[Any], Any],
+    values: Iterable[Any],
+    batch: Batch,
+    operator: str,
+    failures: Failures,
+    error: type[RecordError],
+) -> tuple[list[Any], Int64s | None]:
+    """The function's results, and the positions of the records that they stand for (None: all of them).
+
+    Each value is given to the function once: `list.extend` keeps what a failing iterator gave before it failed, and the iterator
+    goes on behind the failure, so the position of the failure is known without a call per record in Python.
+    """
+    results: list[Any] = []
+    rejected: list[int] = []
+    remaining = iter(values)
+    while True:
+        try:
+            results.extend(map(fn, remaining))
+        except Exception as cause:  # noqa: BLE001 - a user's function may raise anything
+            index = len(results) + len(rejected)
+            failure = error(describe(cause), **place(batch, index, operator))  # type: ignore[arg-type]
+            failure.__cause__ = cause
+            failures.reject(failure)
+            rejected.append(index)
+        else:
+            break
+    if not rejected:
+        return results, None
+    return results, np.delete(np.arange(len(batch)), rejected)
+
+
+def describe(cause: BaseException) -> str:
+    """An exception in one line: its type and text."""
+    text = str(cause)
+    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

@@ -1,0 +1,124 @@
+"""to: writes records to a topic, inside the running transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamkit.errors import EncodeError
+from streamkit.operators import rows
+from streamkit.operators.operator import Failures, Operator, Output, user_headers
+from streamkit.operators.rows import Int64s
+from streamkit.plan.nodes import Sink
+from streamkit.plan.wire import wire_key_serde_of, wire_serde_of
+from streamkit.record.batch import Batch, DerivedOrigin, pick
+from streamkit.record.columns import Column, Constant
+from streamkit.record.schema import Kind
+from streamkit.serdes.keys import BytesKey, DynamicKey
+from streamkit.serdes.serde import ENCODE_ERRORS, ColumnarSerde, Keys
+
+NULL_KEY_PARTITION = 0
+"""Where results of the null key's group go: a fixed partition, so that their order is kept."""
+
+WireKeys = list[bytes | None]
+
+
+class SinkWriter(Operator):
+    """Encodes and produces. What comes unchanged from a topic of the same serde is passed through byte for byte."""
+
+    def __init__(self, node: Sink, output: Output, failures: Failures) -> None:
+        super().__init__()
+        topic = node.topic
+        self._topic = topic.name
+        self._label = node.label
+        self._output = output
+        self._failures = failures
+        self._unchanged = wire_serde_of(node.input) == topic.value_serde
+        self._encode = topic.value_serde.encoder()
+        self._serde: Any = topic.value_serde
+        # a topic without a declared key type takes keys of whatever type they are
+        self._key_serde: Any = DynamicKey() if topic.key_serde == BytesKey() else topic.key_serde
+        self._same_keys = topic.key_serde in (BytesKey(), wire_key_serde_of(node.input))
+        self._key_column = node.key
+
+    def process(self, batch: Batch) -> None:
+        values, kept = self._values(batch)
+        if kept is not None:
+            batch = batch.take(kept)
+        keys, kept = self._keys(batch)
+        if kept is not None:
+            batch, values = batch.take(kept), pick(values, kept)
+        if not len(batch):
+            return
+        if isinstance(batch.origin, DerivedOrigin):
+            self._produce_results(batch, values, keys)
+            return
+        self._output.produce_many(self._topic, values, keys, -1, batch.timestamps.tolist(), user_headers(batch))
+
+    def _produce_results(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
+        timestamps = batch.timestamps.tolist()
+        if None not in keys:
+            self._output.produce_many(self._topic, values, keys, -1, timestamps)
+            return
+        is_null = np.fromiter((key is None for key in keys), bool, len(keys))
+        for at, partition in ((np.flatnonzero(is_null), NULL_KEY_PARTITION), (np.flatnonzero(~is_null), -1)):
+            if len(at):
+                self._output.produce_many(self._topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at))
+
+    def _values(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
+        if self._unchanged and batch.original:
+            return batch.wire_values(), None
+        return encode_values(self._serde, self._encode, batch, self._label, self._failures)
+
+    def _keys(self, batch: Batch) -> tuple[WireKeys, Int64s | None]:
+        if self._key_column is None and self._same_keys and batch.has_wire_keys:
+            return batch.wire_keys(), None
+        keys = batch.keys if self._key_column is None else as_keys(batch.column(self._key_column))
+        return encode_keys(self._key_serde, keys, batch, self._label, self._failures)
+
+
+def encode_keys(serde: Any, keys: Keys, batch: Batch, label: str, failures: Failures) -> tuple[WireKeys, Int64s | None]:
+    """Keys on the wire, and the positions of the records that they stand for (None: all of them)."""
+    try:
+        return serde.encode(keys), None
+    except ENCODE_ERRORS:  # the slow path, only behind a failure: finds the record
+        column = keys if isinstance(keys, list) else keys.tolist()
+        return rows.results_of(serde.encode_one, column, batch, label, failures, EncodeError)
+
+
+def encode_values(
+    serde: Any, encode: Callable[[Any], bytes], batch: Batch, label: str, failures: Failures
+) -> tuple[list[bytes], Int64s | None]:
+    """Values on the wire, and the positions of the records that they stand for (None: all of them).
+
+    A columnar batch is made column by column, byte for byte what the serde writes for one row after the other.
+    """
+    if batch.columnar and isinstance(serde, ColumnarSerde):
+        names = batch.schema.names
+        try:
+            return serde.columns_encoder(names)([constant_or(batch.column(name)) for name in names], len(batch)), None
+        except ENCODE_ERRORS:  # row by row, to find the record
+            return rows.results_of(encode, batch.rows(), batch, label, failures, EncodeError)
+    return rows.results_of(encode, batch.rows(), batch, label, failures, EncodeError)
+
+
+def as_keys(column: Column) -> Keys:
+    """A column as keys: int64 where it is that without nulls, else Python objects."""
+    if column.valid is None and column.kind is Kind.INT and isinstance(column.values, np.ndarray):
+        return column.values
+    return column.to_list()
+
+
+def constant_or(column: Column) -> Column | Constant:
+    """A column that repeats one value without holding it many times (window bounds), as the constant that it is."""
+    if isinstance(column.values, np.ndarray) and len(column) and column.values.strides == (0,):
+        return Constant(column.values[0].item(), column.kind)
+    return column
+
+
+def converter(model: type[Any]) -> Callable[[Any], Any]:
+    """A function that makes a row an instance of the model; ValueError if it does not fit."""
+    return lambda row: row if isinstance(row, model) else msgspec.convert(row, model, from_attributes=True)

@@ -1,0 +1,168 @@
+"""Makes batches out of fetched records: decode, event time, watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamkit.errors import DecodeError, EventTimeError, RecordError
+from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP, PartitionWatermark
+from streamkit.kafka.client import RecordBatch
+from streamkit.operators import rows
+from streamkit.operators.event_time import milliseconds_of, scalar_ms
+from streamkit.operators.operator import Failures, Operator, place
+from streamkit.plan.nodes import EventTime
+from streamkit.record.batch import Batch
+from streamkit.record.columns import Column
+from streamkit.record.schema import ANY_FIELD, Kind, Schema
+from streamkit.serdes.serde import DECODE_ERRORS, KeySerde, Serde
+
+Int64s = npt.NDArray[np.int64]
+
+_FAILURES = (*DECODE_ERRORS, TypeError)  # a null where bytes are expected is a TypeError
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the records of a topic become rows: serdes, the fields that the plan needs (None: the whole value), columns that are
+    made at once, so that a value which its column cannot hold is found while its record is still at hand."""
+
+    value: Serde[Any]
+    key: KeySerde[Any]
+    fields: frozenset[str] | None
+    columns: tuple[str, ...]
+    decode_keys_now: bool
+
+
+class SourceReader(Operator):
+    """Batches of one source topic. A record that cannot be decoded or has no event time is rejected by itself."""
+
+    def __init__(self, topic: str, decoding: Decoding, event_time: EventTime, failures: Failures) -> None:
+        super().__init__()
+        self._label = topic
+        self._decoding = decoding
+        self._schema: Schema = decoding.value.schema
+        self._decode = decoding.value.decoder(decoding.fields)
+        self._decode_all = decoding.value.decoder(None)
+        self._event_time = event_time
+        self._failures = failures
+
+    def read(self, fetched: RecordBatch, watermark: PartitionWatermark) -> Batch | None:
+        """The batch of what was fetched from one partition; moves that partition's watermark. None if nothing is left of it."""
+        batch = self._decoded(fetched)
+        if self._decoding.decode_keys_now and len(batch):
+            batch = self._with_valid_keys(batch)
+        if not len(batch):
+            return None
+        batch, timestamps = self._timed(batch)
+        if not len(batch):
+            return None
+        batch.timestamps = timestamps
+        batch.watermarks = watermark.observe(timestamps)
+        return batch
+
+    # ---- values
+
+    def _decoded(self, fetched: RecordBatch) -> Batch:
+        values = fetched.values()
+        whole = Batch(
+            fetched, self._schema, fetched.timestamps(), rows=[], decode_keys=self._decoding.key.decode, original=True,
+            full_rows=self._full_rows if self._decoding.fields is not None else None,
+        )  # fmt: skip
+        try:
+            decoded, batch = list(map(self._decode, values)), whole
+        except _FAILURES:  # the slow path, only behind a failure: finds the record
+            decoded, batch = rows.run(self._decode_one, values, whole, self._label, self._failures, DecodeError)
+        batch._rows = decoded  # noqa: SLF001 - the batch is being built here
+        return self._with_valid_columns(batch)
+
+    def _decode_one(self, value: bytes | None) -> Any:
+        if value is None:
+            raise ValueError("the value is null (a tombstone); a stream has no use for it")
+        return self._decode(value)
+
+    def _full_rows(self, values: list[Any]) -> list[Any]:
+        return list(map(self._decode_all, values))
+
+    def _with_valid_columns(self, batch: Batch) -> Batch:
+        try:
+            for name in self._decoding.columns:
+                batch.column(name)
+        except _FAILURES:
+            return self._each(batch, self._columns_fit, DecodeError)
+        return batch
+
+    def _columns_fit(self, single: Batch) -> None:
+        for name in self._decoding.columns:
+            single.column(name)
+
+    # ---- keys
+
+    def _with_valid_keys(self, batch: Batch) -> Batch:
+        try:
+            _ = batch.keys
+        except _FAILURES:
+            return self._each(batch, lambda single: single.keys, DecodeError, "the key does not fit: ")
+        return batch
+
+    def _each(self, batch: Batch, test: Callable[[Batch], Any], error: type[RecordError], prefix: str = "") -> Batch:
+        """The records that pass the test one by one; the others are rejected."""
+        kept = []
+        for index in range(len(batch)):
+            try:
+                test(batch.take(np.array([index])))
+            except _FAILURES as cause:
+                failure = error(prefix + rows.describe(cause), **place(batch, index, self._label))  # type: ignore[arg-type]
+                failure.__cause__ = cause
+                self._failures.reject(failure)
+            else:
+                kept.append(index)
+        return batch.take(np.array(kept, np.int64))
+
+    # ---- event time
+
+    def _timed(self, batch: Batch) -> tuple[Batch, Int64s]:
+        by = self._event_time.by
+        if by is None:
+            return self._in_range(batch, batch.timestamps, "the record has no Kafka timestamp")
+        if isinstance(by, str):
+            milliseconds, valid = _milliseconds(batch.column(by), self._schema, by)
+            return self._in_range(batch, milliseconds, f"event time field '{by}' is null", valid)
+        results, batch = rows.run(_as_milliseconds(by), batch.rows(), batch, self._label, self._failures, EventTimeError)
+        return self._in_range(batch, np.fromiter(results, np.int64, len(results)), "")
+
+    def _in_range(
+        self, batch: Batch, timestamps: Int64s, missing: str, valid: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[Batch, Int64s]:
+        good = (timestamps >= MIN_TIMESTAMP) & (timestamps <= MAX_TIMESTAMP)
+        if self._event_time.by is None:
+            good &= timestamps >= 0  # Kafka's -1: no timestamp
+        if valid is not None:
+            good &= valid
+        if bool(good.all()):
+            return batch, timestamps
+        for index in np.flatnonzero(~good).tolist():
+            absent = self._event_time.by is None or (valid is not None and not valid[index])
+            reason = missing if absent else f"event time {timestamps[index]} ms is outside the years 1 to 9999"
+            self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))  # type: ignore[arg-type]
+        kept = np.flatnonzero(good)
+        return batch.take(kept), timestamps[kept]
+
+
+def _milliseconds(column: Column, schema: Schema, name: str) -> tuple[Int64s, npt.NDArray[np.bool_] | None]:
+    """An event time column as int64 milliseconds, and which of its values are there."""
+    kind = (schema.field(name) or ANY_FIELD).kind
+    if kind is Kind.DATETIME:
+        return np.asarray(column.values) // 1000, column.valid
+    if kind is Kind.INT:
+        return np.asarray(column.values), column.valid
+    return milliseconds_of(column.to_list())
+
+
+def _as_milliseconds(by: Callable[[Any], Any]) -> Callable[[Any], int]:
+    """The user's function with its result (a datetime, or int milliseconds) made an int."""
+    return lambda row: scalar_ms(by(row))

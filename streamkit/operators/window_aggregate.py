@@ -1,0 +1,206 @@
+"""Windowed aggregation over fixed windows: adds records to panes, closes windows as the watermark passes.
+
+Late is decided per record by its own source partition: a record is late for a window iff the watermark of its own partition
+*before it* had passed the window's end + grace. A record that is late for its first windows but not for all (cumulating) goes into the
+pane of the first window for which it is not late, so that it counts there and in the later ones. The task's own time is never
+ahead of any active input, so a record that is not late finds its window open; after an idle input comes back this may fail, and
+then the record is late as well (`closed_through`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamkit.errors import AggregateError
+from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
+from streamkit.operators.evaluate import Evaluator
+from streamkit.operators.operator import Failures, Operator, PassOn, place
+from streamkit.plan.nodes import WindowAggregate
+from streamkit.record.batch import Batch, DerivedOrigin
+from streamkit.record.columns import Column
+from streamkit.record.schema import Kind
+from streamkit.state.accumulators import CannotAddError, accumulator
+from streamkit.state.window_store import Entries, WindowStore
+
+Int64s = npt.NDArray[np.int64]
+
+LATE_HEADER = "streamkit-late"
+"""Header of a late record: JSON with the end of its last window and the watermark that had passed it, in milliseconds."""
+
+EMIT_ROWS = 20_000
+"""Rows of a closed window handed on at once: values and the client's copies stay in the processor's cache."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an aggregation's time has come: what the time record of its changelog holds."""
+
+    frontier: int = NO_TIME
+    closed_through: int = NO_TIME
+    max_timestamp: int = NO_TIME
+    late_records: int = 0
+
+
+class WindowAggregateOperator(Operator):
+    """One aggregation in one task. Results leave by `on_close`, late records by `late`."""
+
+    def __init__(self, node: WindowAggregate, failures: Failures) -> None:
+        super().__init__()
+        self.node = node
+        self.window = node.window
+        self.on_close = PassOn()
+        self.late = PassOn()
+        self.progress = Progress()
+        self._failures = failures
+        self._label = node.name
+        schema = node.keyed.schema
+        inputs = {name: agg.input for name, agg in node.outputs.items() if agg.input is not None}
+        self._inputs = Evaluator(inputs, schema, node.name, failures)
+        fields = {name: agg.input_field(schema) for name, agg in node.outputs.items()}
+        self.accumulators = [
+            accumulator(agg.function.value, fields[name].kind, nullable=fields[name].nullable)
+            for name, agg in node.outputs.items()
+        ]
+        self.store = WindowStore(self.accumulators)
+        self._last_place: tuple[tuple[str, int], int] = (("", -1), -1)
+
+    # ---- records
+
+    def process(self, batch: Batch) -> None:
+        self._last_place = (batch.origin.tp, batch.offset(len(batch) - 1))
+        self.progress.max_timestamp = max(self.progress.max_timestamp, int(batch.timestamps.max()))
+        pane_ends = self.window.pane_ends(batch.timestamps)
+        batch, pane_ends = self._without_late(batch, pane_ends)
+        if len(batch):
+            self._add(batch, pane_ends)
+
+    def _without_late(self, batch: Batch, pane_ends: Int64s) -> tuple[Batch, Int64s]:
+        first_open: Int64s = np.broadcast_to(np.int64(self._first_open_end()), len(batch))
+        if batch.watermarks is not None:
+            first_open = np.maximum(self.window.first_open_end(batch.watermarks), first_open)
+        if bool((pane_ends >= first_open).all()):
+            return batch, pane_ends
+        last_ends = self.window.span_ends(pane_ends)
+        moved = np.maximum(pane_ends, first_open)
+        late = moved > last_ends
+        if bool(late.any()):
+            self._emit_late(batch.take(np.flatnonzero(late)), last_ends[late], first_open[late])
+            kept = np.flatnonzero(~late)
+            return batch.take(kept), moved[kept]
+        return batch, moved
+
+    def _first_open_end(self) -> int:
+        through = self.progress.closed_through
+        return NO_TIME if through == NO_TIME else through + self.window.step_ms
+
+    def _emit_late(self, late: Batch, last_ends: Int64s, first_open: Int64s) -> None:
+        self.progress.late_records += len(late)
+        if not self.late.behind:
+            return
+        headers = [
+            [(LATE_HEADER, msgspec.json.encode({"window_end": end, "first_open_window_end": first}))]
+            for end, first in zip(last_ends.tolist(), first_open.tolist(), strict=True)
+        ]
+        self.late.process(late.with_added_headers(headers))  # type: ignore[arg-type]
+
+    def _add(self, batch: Batch, pane_ends: Int64s) -> None:
+        columns, kept = self._inputs.columns(batch)
+        if kept is not None:
+            batch, pane_ends = batch.take(kept), pane_ends[kept]
+        while len(batch):
+            try:
+                self.store.update(pane_ends, batch.keys, [columns.get(name) for name in self.node.outputs])
+            except CannotAddError as error:
+                self._reject(batch, error)
+                left = np.delete(np.arange(len(batch)), error.index)
+                batch, pane_ends = batch.take(left), pane_ends[left]
+                columns = {name: column.take(left) for name, column in columns.items()}
+            else:
+                return
+
+    def _reject(self, batch: Batch, error: CannotAddError) -> None:
+        key = batch.keys[error.index]
+        reason = f"cannot add to the aggregate of key {key!r}: {error.reason}"
+        self._failures.reject(AggregateError(reason, **place(batch, error.index, self._label)))  # type: ignore[arg-type]
+
+    # ---- time
+
+    def advance(self, watermark: int) -> int:
+        """Closes every window that the watermark has passed, oldest first; passes on W - grace."""
+        progress = self.progress
+        if watermark <= progress.frontier:
+            return self._passed_on(progress.frontier)
+        if watermark != END_OF_TIME:
+            progress.frontier = watermark
+        while (end := self.store.first_end) is not None and self.window.closes_at(end) <= watermark:
+            self._close(end)
+            progress.closed_through = max(progress.closed_through, end)
+        if watermark != END_OF_TIME:
+            passed = int(self.window.first_open_end(np.array([watermark]))[0]) - self.window.step_ms
+            progress.closed_through = max(progress.closed_through, passed)
+        return self._passed_on(watermark)
+
+    def _passed_on(self, watermark: int) -> int:
+        """A watermark below every result that may still come."""
+        return watermark if watermark in (NO_TIME, END_OF_TIME) else watermark - self.window.grace_ms
+
+    def _close(self, end: int) -> None:
+        entries = self.store.close(end)
+        if entries is None:
+            return
+        self._emit_results(entries)
+        if not self.window.ends_span(end):
+            self.store.roll(entries, end + self.window.step_ms)
+
+    def _emit_results(self, entries: Entries) -> None:
+        if not self.on_close.behind:
+            return
+        timestamp = min(entries.pane_end - 1, max(self.progress.max_timestamp, self.progress.frontier))
+        for batch in self._result_batches(entries, timestamp):
+            self.on_close.process(batch)
+
+    def open_results(self) -> Iterator[Batch]:
+        """What the open windows would give if they closed now, oldest first; for looking at."""
+        for entries in self.store.entries():
+            yield from self._result_batches(entries, entries.pane_end - 1)
+
+    def _result_batches(self, entries: Entries, timestamp: int) -> Iterator[Batch]:
+        columns = self._result_columns(entries)
+        tp, offset = self._last_place
+        for start in range(0, len(entries), EMIT_ROWS):
+            part = slice(start, start + EMIT_ROWS)
+            keys = entries.keys[part]
+            yield Batch(
+                DerivedOrigin(tp, offset, len(keys)),
+                self.node.schema,
+                np.full(len(keys), timestamp, np.int64),
+                columns={name: _slice(column, part) for name, column in columns.items()},
+                keys=keys,
+            )
+
+    def _result_columns(self, entries: Entries) -> dict[str, Column]:
+        columns = _key_columns(self.node, entries)
+        for name, instant_ms in (("window_start", self.window.start_of(entries.pane_end)), ("window_end", entries.pane_end)):
+            columns[name] = Column(np.broadcast_to(np.int64(instant_ms * 1000), len(entries)), None, Kind.DATETIME)
+        columns |= dict(zip(self.node.outputs, self.store.results(entries), strict=True))
+        return columns
+
+
+def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:
+    names, keys = node.key.key_columns, entries.keys
+    if not names:
+        return {}
+    if not isinstance(keys, list):
+        return {names[0]: Column(keys, None, Kind.INT)}
+    if len(names) == 1:
+        return {names[0]: Column(keys, None, Kind.ANY)}
+    return {name: Column([key[part] for key in keys], None, Kind.ANY) for part, name in enumerate(names)}
+
+
+def _slice(column: Column, part: slice) -> Column:
+    return Column(column.values[part], None if column.valid is None else column.valid[part], column.kind)

@@ -1,0 +1,83 @@
+"""Where a partition starts after it was assigned.
+
+    committed?  state in changelog?   in the log?       ended before?   ->
+    no          no                    -                 -               FROM_EARLIEST (and commit that position, R29)
+    no          yes                   -                 -               REFUSE: offsets of the group are gone (R14)
+    yes         -                     below log start   -               REFUSE: records were deleted unread
+    yes         -                     yes               yes             REFUSE, unless this run also ends and nothing is new
+    yes         -                     yes               no              RESUME
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamkit.errors import FinishedError, LostOffsetError, StateError, StreamkitError
+from streamkit.kafka.client import Committed, TopicPartition
+from streamkit.runtime.metadata import OffsetMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class StartFacts:
+    """What is known of one partition when its task is about to run."""
+
+    tp: TopicPartition
+    committed: Committed | None
+    log_start: int
+    has_state: bool
+    until_end: bool
+    end_offset: int
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromEarliest:
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    offset: int
+    metadata: OffsetMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    error: StreamkitError
+
+
+def start(facts: StartFacts) -> FromEarliest | Resume | Refuse:
+    """The decision for one partition; the table above is tested line by line."""
+    committed = facts.committed
+    if committed is None or committed.offset < 0:
+        if facts.has_state:
+            return Refuse(_offsets_gone(facts))
+        return FromEarliest(facts.log_start)
+    if committed.offset < facts.log_start:
+        return Refuse(
+            LostOffsetError(
+                f"{facts.tp}: group '{facts.group}' had come to offset {committed.offset}, but the log now starts at "
+                f"{facts.log_start}: {facts.log_start - committed.offset} records were deleted unread. "
+                "Raise the topic's retention; to go on without them, reset the app (streamkit reset)"
+            )
+        )
+    metadata = OffsetMetadata.decode(committed.metadata)
+    if metadata is None:
+        if facts.has_state:
+            return Refuse(_offsets_gone(facts))
+        metadata = OffsetMetadata()
+    if metadata.ended and not (facts.until_end and facts.end_offset <= committed.offset):
+        return Refuse(
+            FinishedError(
+                f"group '{facts.group}' already ran to the end of {facts.tp} (--until-end at offset {committed.offset}) and closed its "
+                "last windows; going on would give them a second result. Reset the app (streamkit reset) or give it another name"
+            )
+        )
+    return Resume(committed.offset, metadata)
+
+
+def _offsets_gone(facts: StartFacts) -> StateError:
+    return StateError(
+        f"{facts.tp}: group '{facts.group}' has state in its changelogs but no committed position: somebody reset its offsets. "
+        "Reset the whole app (streamkit reset), so that state and positions start together"
+    )

@@ -1,0 +1,43 @@
+"""What is done with a record that cannot be processed: stop, skip, or what the user's function says."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal
+
+from streamkit.errors import ConfigError, RecordError
+from streamkit.instrument import Instrument
+
+Verdict = Literal["stop", "skip"]
+OnError = Verdict | Callable[[RecordError], Verdict]
+
+log = logging.getLogger("streamkit")
+
+
+class FailurePolicy:
+    """``on_error`` of a service. A skipped record is logged and counted by operator, never dropped in silence."""
+
+    def __init__(self, on_error: OnError, instrument: Instrument) -> None:
+        if not callable(on_error) and on_error not in ("stop", "skip"):
+            raise ConfigError(f"on_error is 'stop', 'skip' or a function of the error, got {on_error!r}")
+        self._on_error = on_error
+        self._instrument = instrument
+        self.skipped: Counter[str] = Counter()
+
+    def reject(self, error: RecordError) -> None:
+        """Raises the error, or counts the record as skipped and returns."""
+        if self._verdict(error) == "stop":
+            raise error
+        self.skipped[error.operator] += 1
+        self._instrument.event("record-skipped", operator=error.operator, place=error.place)
+        log.warning("skipped a record: %s", error)
+
+    def _verdict(self, error: RecordError) -> Verdict:
+        if not callable(self._on_error):
+            return self._on_error
+        verdict = self._on_error(error)
+        if verdict not in ("stop", "skip"):
+            raise ConfigError(f"the on_error function must return 'stop' or 'skip', it returned {verdict!r}") from error
+        return verdict

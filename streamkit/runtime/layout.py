@@ -1,0 +1,121 @@
+"""The plan laid out on a cluster: how many tasks each sub-topology has, which partitions they read, which internal topics that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from streamkit.errors import TopicError
+from streamkit.eventtime.inputs import TaskTime
+from streamkit.eventtime.watermark import PartitionWatermark
+from streamkit.eventtime.windows import FixedWindow
+from streamkit.kafka.client import TopicPartition
+from streamkit.operators.chain import build_chain
+from streamkit.operators.operator import Failures, Output
+from streamkit.plan import names
+from streamkit.plan.nodes import Globally, Repartition
+from streamkit.plan.topology import SubTopology, Topology
+from streamkit.runtime.task import InputName, InputPosition, Task, TaskId
+
+
+class Layout:
+    """``source_partitions``: partition count of every source topic. TopicError where counts do not fit together."""
+
+    def __init__(self, topology: Topology, source_partitions: Mapping[str, int]) -> None:
+        self.topology = topology
+        self._partitions: dict[str, int] = dict(source_partitions)
+        self._tasks: dict[str, int] = {}
+        self._parts = {part.name: part for part in topology.parts}
+        for part in topology.parts:  # upstream before downstream
+            self._lay_out(part)
+
+    def _lay_out(self, part: SubTopology) -> None:
+        sources = {source.topic.name: self._partitions[source.topic.name] for source in part.sources}
+        if len(set(sources.values())) > 1 and (part.stores or part.reads):
+            counts = ", ".join(f"{topic} has {count}" for topic, count in sources.items())
+            raise TopicError(
+                f"sub-topology '{part.name}' brings records of one key together, so its topics need the same number of partitions: "
+                f"{counts}. Use key_by(...) on one of the streams, or recreate a topic with the same number"
+            )
+        count = max(sources.values(), default=0)
+        for repartition in part.reads:
+            if isinstance(repartition, Globally):
+                count = max(count, 1)
+            else:
+                count = max(count, self._tasks[self.topology.writer_of(repartition).name])
+        if any(isinstance(r, Globally) for r in part.reads) and count > 1:
+            raise TopicError(f"sub-topology '{part.name}' merges a globally() stream with partitioned ones; give both the same keys")
+        self._tasks[part.name] = count
+        for repartition in part.reads:
+            self._partitions[self.topic_of(repartition)] = count
+
+    # ---- topics
+
+    def topic_of(self, repartition: Repartition) -> str:
+        return names.repartition_topic(self.topology.plan.app, repartition.name)
+
+    def partitions_of(self, topic: str) -> int:
+        return self._partitions[topic]
+
+    def topics(self) -> list[str]:
+        """All that the group consumes."""
+        return sorted({tp.topic for inputs in self.task_inputs().values() for tp in inputs})
+
+    def repartition_topics(self) -> dict[str, int]:
+        """Name -> partitions."""
+        return {topic: self._partitions[topic] for part in self.topology.parts for topic in map(self.topic_of, part.reads)}
+
+    def changelog_topics(self) -> dict[str, int]:
+        """Name -> partitions."""
+        topics = {}
+        for part in self.topology.parts:
+            owners = [store.name for store in part.stores] or ([part.reads[0].name] if self._keeps_time(part) else [])
+            topics |= {names.changelog_topic(self.topology.plan.app, name): self._tasks[part.name] for name in owners}
+        return topics
+
+    @staticmethod
+    def _keeps_time(part: SubTopology) -> bool:
+        """R18: a stateless reader of a repartition topic whose own time is wanted further down keeps it in a changelog."""
+        return bool(part.reads) and bool(part.writes) and not part.stores
+
+    # ---- tasks
+
+    def task_inputs(self) -> dict[TaskId, tuple[TopicPartition, ...]]:
+        return self._task_inputs
+
+    @cached_property
+    def _task_inputs(self) -> dict[TaskId, tuple[TopicPartition, ...]]:
+        return {
+            TaskId(part.name, number): tuple(
+                TopicPartition(topic, number)
+                for topic in (*(s.topic.name for s in part.sources), *map(self.topic_of, part.reads))
+                if number < self._partitions[topic]
+            )
+            for part in self.topology.parts
+            for number in range(self._tasks[part.name])
+        }
+
+    def windows_behind(self, repartition: Repartition) -> tuple[FixedWindow, ...]:
+        """The windows that wait for time through this repartition topic."""
+        return tuple(store.window for store in self.topology.reader_of(repartition).stores)
+
+    def task(self, task_id: TaskId, output: Output, failures: Failures, incarnation: str) -> Task:
+        """A fresh task, without state."""
+        part = self._parts[task_id.sub_topology]
+        inputs = self._task_inputs[task_id]
+        sources = {source.topic.name: source.event_time for source in part.sources}
+        positions = {}
+        for tp in inputs:
+            event_time = sources.get(tp.topic)
+            positions[tp] = InputPosition(
+                tp,
+                watermark=None if event_time is None else PartitionWatermark(event_time.out_of_orderness_ms),
+                idle_after_ms=None if event_time is None else event_time.idle_after_ms,
+            )
+        timed: list[InputName] = [tp for tp in inputs if tp.topic in sources]
+        for repartition in part.reads:
+            writer = self.topology.writer_of(repartition).name
+            timed += [(self.topic_of(repartition), writer, number) for number in range(self._tasks[writer])]
+        chain = build_chain(self.topology, part, output, failures)
+        keeps_time = self._keeps_time(part)
+        return Task(task_id, part, self.topology.plan.app, chain, positions, TaskTime(timed), incarnation, keeps_time=keeps_time)

@@ -1,0 +1,320 @@
+"""A task: one sub-topology for one partition number; the unit of state and of time.
+
+States, and what moves them (the worker does; see worker.py):
+
+    ASSIGNED ──positions and changelogs known──> RESTORING ──read to the end──> RUNNING ──end of its input──> ENDED
+    any ──revoked, lost, or the transaction was aborted──> gone (a new Task is made)
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from streamkit.eventtime.inputs import InputState, TaskTime
+from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME, PartitionWatermark
+from streamkit.kafka.client import Committed, RecordBatch, TopicPartition
+from streamkit.operators.chain import Chain
+from streamkit.operators.repartition import RepartitionReader, RepartitionWriter
+from streamkit.plan import names
+from streamkit.plan.fingerprint import fingerprint
+from streamkit.plan.topology import SubTopology
+from streamkit.record.batch import Batch
+from streamkit.runtime import control
+from streamkit.runtime.control import TaskWord
+from streamkit.runtime.metadata import OffsetMetadata
+from streamkit.state import time_record
+from streamkit.state.changelog import BlockChangelog, ChangelogRecord
+from streamkit.state.time_record import TimeRecord
+
+Upstream = tuple[str, str, int]
+"""One task in front of a repartition topic: (topic, sub-topology, partition). What it says through one topic says nothing of another."""
+
+InputName = TopicPartition | Upstream
+
+
+class TaskId(NamedTuple):
+    sub_topology: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.sub_topology}/{self.partition}"
+
+
+class TaskState(enum.Enum):
+    ASSIGNED = "assigned"
+    RESTORING = "restoring"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+TRANSITIONS = frozenset(
+    {
+        (TaskState.ASSIGNED, TaskState.RESTORING),
+        (TaskState.RESTORING, TaskState.RUNNING),
+        (TaskState.RUNNING, TaskState.ENDED),
+    }
+)
+
+
+@dataclass(slots=True)
+class InputPosition:
+    """One input partition of a task. ``next_offset`` is the first record not processed; ``caught_up_at`` the offset at which the
+    consumer last reported the end; ``end`` where a bounded input ends; ``last_data`` monotonic seconds, for idleness."""
+
+    tp: TopicPartition
+    next_offset: int = -1
+    leader_epoch: int | None = None
+    caught_up_at: int = -1
+    end: int | None = None
+    last_data: float = 0.0
+    watermark: PartitionWatermark | None = None  # None for a repartition partition
+    idle_after_ms: int | None = None
+
+    @property
+    def at_end(self) -> bool:
+        return self.end is not None and max(self.next_offset, self.caught_up_at) >= self.end
+
+
+@dataclass(slots=True)
+class Task:
+    """Operators, inputs, time and changelogs of one task. It knows nothing of transactions; the worker asks what to write."""
+
+    id: TaskId
+    sub: SubTopology
+    app: str
+    chain: Chain
+    inputs: dict[TopicPartition, InputPosition]
+    time: TaskTime[InputName]
+    incarnation: str
+    state: TaskState = TaskState.ASSIGNED
+    touched: bool = False
+    commits: int = 0
+    fired: int = NO_TIME  # the watermark up to which everything was fired; an end of input does not count
+    changelogs: dict[str, BlockChangelog] = field(default_factory=dict)
+    keeps_time: bool = False  # a task without a store whose time is wanted downstream keeps a time record of its own
+
+    def __post_init__(self) -> None:
+        for name, operator in self.chain.aggregates.items():
+            self.changelogs[name] = BlockChangelog(name, fingerprint(operator.node), operator.accumulators, self.incarnation)
+
+    def become(self, state: TaskState) -> None:
+        if (self.state, state) not in TRANSITIONS:
+            raise ValueError(f"task {self.id}: {self.state.value} cannot become {state.value}")
+        self.state = state
+
+    # ---- records
+
+    def process(self, fetched: RecordBatch, now: float) -> int:
+        """Runs what was fetched from one partition through the operators; gives the number of records taken."""
+        position = self.inputs[fetched.tp]
+        part = _until(fetched, position.end)
+        if not len(part):
+            return 0
+        position.last_data = now
+        reader = self.chain.readers[fetched.tp.topic]
+        if isinstance(reader, RepartitionReader):
+            batch = self._read_repartition(reader, part)
+        else:
+            assert position.watermark is not None  # noqa: S101 - every source partition has one
+            batch = reader.read(part, position.watermark)
+            if self.time.inputs[fetched.tp].state is InputState.IDLE:
+                self.time.set_state(fetched.tp, InputState.ACTIVE)
+        if batch is not None:
+            reader.emit(batch)
+        if position.watermark is not None:
+            self.time.advance(fetched.tp, position.watermark.watermark)
+        position.next_offset = part.next_offset
+        position.leader_epoch = part.leader_epoch
+        self.touched = True
+        return len(part)
+
+    def _read_repartition(self, reader: RepartitionReader, part: RecordBatch) -> Batch | None:
+        """Data first, then what the control records among it say: later closing is always safe, earlier would not be."""
+        headers = part.headers()
+        marks = [index for index, found in enumerate(headers) if found is not None and control.is_control(found)]
+        data: RecordBatch = part
+        if marks:
+            keep = np.delete(np.arange(len(part)), marks)
+            data = _Selected(part, keep)
+        batch = reader.read_part(data) if len(data) else None
+        if marks:
+            values, offsets = part.values(), part.offsets()
+            words = [w for index in marks for w in control.decode(values[index], f"{part.tp}@{offsets[index]}")]
+            if batch is not None:
+                reader.emit(batch)
+            self._hear(part.tp.topic, words)
+            return None
+        return batch
+
+    def _hear(self, topic: str, words: list[TaskWord]) -> None:
+        for word in words:
+            name = (topic, word.sub_topology, word.partition)
+            self.time.advance(name, word.frontier)
+            known = self.time.inputs.get(name)
+            if known is not None and known.state is not InputState.ENDED:
+                self.time.set_state(name, InputState(word.state))
+
+    # ---- time
+
+    def advance(self) -> None:
+        """Fires all that the task's time releases."""
+        for tp, position in self.inputs.items():
+            if position.watermark is not None and position.at_end and self.time.inputs[tp].state is not InputState.ENDED:
+                self.time.set_state(tp, InputState.ENDED)
+        watermark = self.time.watermark()
+        if watermark == END_OF_TIME and self.state is TaskState.RUNNING:
+            self.chain.advance(watermark)
+            self.become(TaskState.ENDED)
+            self.touched = True
+        elif END_OF_TIME > watermark > self.fired:
+            self.chain.advance(watermark)
+            self.fired = watermark
+            self.touched = True
+
+    def words(self) -> Iterator[tuple[RepartitionWriter, TaskWord]]:
+        """What this task says of its time through each repartition topic. An end is a state, never a frontier."""
+        state = self.time.state
+        if self.state is TaskState.ENDED:
+            state = InputState.ENDED
+        elif state is InputState.ENDED:  # not fired yet
+            state = InputState.ACTIVE
+        for writer in self.chain.writers:
+            yield writer, TaskWord(self.id.sub_topology, self.id.partition, writer.watermark, state.value)
+
+    # ---- what a commit writes
+
+    def offsets(self) -> dict[TopicPartition, Committed]:
+        """The positions to commit, with the time of each partition (R18)."""
+        ended = self.state is TaskState.ENDED
+        return {
+            tp: Committed(
+                position.next_offset,
+                OffsetMetadata(
+                    NO_TIME if position.watermark is None else position.watermark.max_timestamp, self.commits + 1, ended
+                ).encode(),
+                position.leader_epoch,
+            )
+            for tp, position in self.inputs.items()
+        }
+
+    def changelog_records(self) -> Iterator[tuple[str, ChangelogRecord]]:
+        """(changelog topic, record) for all that changed since the last commit."""
+        inputs = [(*name, i.watermark) for name, i in self.time.inputs.items() if not isinstance(name, TopicPartition)]
+        first = True
+        for name, changelog in self.changelogs.items():
+            operator = self.chain.aggregates[name]
+            progress = operator.progress
+            record = TimeRecord(
+                changelog.fingerprint,
+                progress.frontier,
+                progress.closed_through,
+                progress.max_timestamp,
+                inputs if first else [],
+                progress.late_records,
+            )
+            first = False
+            topic = names.changelog_topic(self.app, name)
+            for entry in changelog.collect(operator.store, record):
+                yield topic, entry
+        if self.keeps_time:
+            record = TimeRecord("", self.fired, NO_TIME, NO_TIME, inputs)
+            yield names.changelog_topic(self.app, self.sub.reads[0].name), (time_record.KEY, time_record.encode(record))
+
+    def committed(self) -> None:
+        self.touched = False
+        self.commits += 1
+
+    # ---- restore
+
+    def changelog_topics(self) -> dict[str, str | None]:
+        """Changelog topic -> name of its store (None: the task's own time record)."""
+        topics: dict[str, str | None] = {names.changelog_topic(self.app, name): name for name in self.changelogs}
+        if self.keeps_time:
+            topics[names.changelog_topic(self.app, self.sub.reads[0].name)] = None
+        return topics
+
+    def restore(self, topic: str, key: bytes | None, value: bytes | None) -> int:
+        """Folds one changelog record in, in offset order; gives the rows it held."""
+        store = self.changelog_topics()[topic]
+        if key == time_record.KEY:
+            self._restore_time(store, time_record.decode(value or b"", topic))
+            return 0
+        if store is None or key is None:
+            return 0
+        changelog, operator = self.changelogs[store], self.chain.aggregates[store]
+        if value is None:
+            changelog.forget(key)
+            return 0
+        return changelog.apply(operator.store, key, value)
+
+    def _restore_time(self, store: str | None, record: TimeRecord) -> None:
+        for topic, sub, partition, watermark in record.inputs:
+            self.time.advance((topic, sub, partition), watermark)
+        if store is None:
+            self.time.restore(record.frontier)
+            return
+        operator = self.chain.aggregates[store]
+        operator.progress.frontier = record.frontier
+        operator.progress.closed_through = record.closed_through
+        operator.progress.max_timestamp = record.max_timestamp
+        operator.progress.late_records = record.late
+
+    def restored(self) -> None:
+        """All changelogs were read: rows of windows that were closed are dropped by what was persisted (R25)."""
+        for operator in self.chain.aggregates.values():
+            operator.store.drop_through(operator.progress.closed_through)
+            self.time.restore(operator.progress.frontier)  # restored time stands, whoever was idle then
+
+    @property
+    def has_state(self) -> bool:
+        return any(op.progress.frontier != NO_TIME or len(op.store) for op in self.chain.aggregates.values())
+
+
+class _Selected:
+    """Some records of a fetched batch."""
+
+    def __init__(self, batch: RecordBatch, at: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        self._batch, self._at = batch, at
+        self.tp = batch.tp
+        self.leader_epoch = batch.leader_epoch
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def values(self) -> list[bytes | None]:
+        values = self._batch.values()
+        return [values[i] for i in self._at.tolist()]
+
+    def keys(self) -> list[bytes | None]:
+        keys = self._batch.keys()
+        return [keys[i] for i in self._at.tolist()]
+
+    def headers(self) -> list[control.Headers | None]:
+        headers = self._batch.headers()
+        return [headers[i] for i in self._at.tolist()]
+
+    def offsets(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return self._batch.offsets()[self._at]
+
+    def timestamps(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return self._batch.timestamps()[self._at]
+
+    @property
+    def first_offset(self) -> int:
+        return int(self.offsets()[0])
+
+    @property
+    def next_offset(self) -> int:
+        return int(self.offsets()[-1]) + 1
+
+
+def _until(batch: RecordBatch, end: int | None) -> RecordBatch:
+    """The records below a bounded input's end."""
+    if end is None or batch.next_offset <= end:
+        return batch
+    return _Selected(batch, np.flatnonzero(batch.offsets() < end))

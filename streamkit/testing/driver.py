@@ -1,0 +1,221 @@
+"""TestDriver: an app on the embedded broker, one call at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from streamkit.app import App
+from streamkit.clock import ManualClock
+from streamkit.config import EngineSettings
+from streamkit.errors import DeclarationError, StreamkitError
+from streamkit.eventtime.duration import duration_ms
+from streamkit.instrument import Recorder
+from streamkit.kafka.memory import Cluster, MemoryClient
+from streamkit.kafka.murmur2 import partition_for
+from streamkit.operators.map import instant
+from streamkit.plan.names import near_names
+from streamkit.plan.topic import Topic
+from streamkit.record.model import Record, Row
+from streamkit.runtime.failures import FailurePolicy, OnError
+from streamkit.runtime.topics import external_topics, lay_out
+from streamkit.runtime.worker import Worker
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_SETTLE_STEPS = 100_000
+
+
+class TestDriver:
+    """Runs an app on the embedded broker, synchronously: every call returns when all that follows from it is committed.
+
+    ``partitions`` of every source and sink topic (a number, or by topic name). The clock stands still until `advance`. Records that
+    come late, null or broken are treated as in a service; an error stops the driver and is raised by the call that caused it.
+
+    >>> import streamkit as sk
+    >>> class Bid(sk.Model):
+    ...     item: str
+    ...     price: int
+    >>> BIDS = sk.Topic("bids", key=str, value=Bid)
+    >>> TOTALS = sk.Topic("totals", key=str)
+    >>> app = sk.App("bids")
+    >>> totals = app.stream(BIDS).by_record_key().window(sk.tumbling("1m")).aggregate("total", total=sk.sum("price"))
+    >>> totals.on_close().to(TOTALS)
+    >>> with sk.TestDriver(app) as driver:
+    ...     driver.send(BIDS, Bid("A", 2), Bid("A", 3), key="A")
+    ...     driver.end_of_input()
+    ...     [(record.key, record.value.total) for record in driver.read(TOTALS)]
+    [('A', 5)]
+    """
+
+    __test__ = False  # not a test class, whatever its name says to pytest
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        partitions: int | Mapping[str, int] = 1,
+        start: datetime = datetime(2020, 1, 1, tzinfo=UTC),
+        on_error: OnError = "stop",
+        settings: EngineSettings | None = None,
+    ) -> None:
+        self.clock = ManualClock(round(start.timestamp() * 1000))
+        self.cluster = Cluster(self.clock)
+        self.events = Recorder()
+        self._app = app
+        self._topology = app.topology()
+        self._on_error = on_error
+        # time is told downstream at once: a test should not have to wait for what a service rate-limits
+        self._settings = settings or EngineSettings(control_interval_ms=0)
+        self._read_up_to: dict[str, dict[int, int]] = {}
+        for name in external_topics(self._topology):
+            count = partitions if isinstance(partitions, int) else partitions.get(name, 1)
+            self.cluster.create_topic(name, count)
+        self._client: MemoryClient
+        self.worker: Worker
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ---- records
+
+    def send(
+        self,
+        topic: Topic[K, V],
+        *values: V | None,
+        key: K | None = None,
+        timestamp: datetime | None = None,
+        partition: int | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Appends records to a topic and processes them. ``timestamp`` defaults to the driver's clock, the partition to that of the
+        key (0 without one). A value may be None: a null record."""
+        encode = topic.value_serde.encoder()
+        wire_key = topic.key_serde.encode_one(key)
+        for value in values:
+            self.send_raw(
+                topic.name,
+                None if value is None else encode(value),
+                key=wire_key,
+                timestamp=timestamp,
+                partition=partition,
+                headers=headers,
+                settle=False,
+            )
+        self.settle()
+
+    def send_raw(  # noqa: PLR0913 - a Kafka record has that many parts
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        timestamp: datetime | None = None,
+        partition: int | None = None,
+        headers: Mapping[str, bytes] | None = None,
+        settle: bool = True,
+    ) -> None:
+        """Appends bytes as they are, for records that a serde would not write."""
+        when = self.clock.now_ms() if timestamp is None else _milliseconds(timestamp)
+        if partition is None:
+            partition = 0 if key is None else partition_for(key, self._partitions(topic))
+        self.cluster.append(
+            topic, value, key=key, partition=partition, timestamp=when, headers=list((headers or {}).items()) or None
+        )
+        if settle:
+            self.settle()
+
+    def read(self, topic: Topic[K, V]) -> list[Record[K, V]]:
+        """The committed records of a topic that were not read before, by partition and offset."""
+        seen = self._read_up_to.setdefault(topic.name, {})
+        decode = topic.value_serde.decoder(None)
+        records = []
+        for found in self.cluster.read(topic.name):
+            if found.offset < seen.get(found.partition, 0):
+                continue
+            seen[found.partition] = found.offset + 1
+            value: Any = None if found.value is None else decode(found.value)
+            records.append(
+                Record(
+                    topic.key_serde.decode_one(found.key), value, instant(found.timestamp), dict(found.headers or ()),
+                    topic.name, found.partition, found.offset,
+                )
+            )  # fmt: skip
+        return records
+
+    # ---- time
+
+    def advance(self, duration: str | timedelta) -> None:
+        """Moves the clock, for what depends on wall time (idle partitions), and processes what follows."""
+        self.clock.advance(duration_ms(duration) / 1000)
+        self.settle()
+
+    def end_of_input(self) -> None:
+        """Every source ends where it is now: time goes to the end and the last windows close. Nothing can be sent after that."""
+        self.worker.end_of_input()
+        self.settle()
+
+    def settle(self) -> None:
+        """Steps the worker until nothing is left to do and all is committed."""
+        for _ in range(_SETTLE_STEPS):
+            if not self.worker.step(0.0).busy and not self.worker.commit_now():
+                return
+        raise StreamkitError(f"the app is still busy after {_SETTLE_STEPS} steps: does it write to a topic that it reads?")
+
+    # ---- state and faults
+
+    def store(self, name: str) -> list[Row]:
+        """The open windows of an aggregate: result rows as they are now, by window and key in order of first sight."""
+        rows: list[Row] = []
+        known = {n for task in self.worker.tasks for n in task.chain.aggregates}
+        if name not in known:
+            raise DeclarationError(f"no store '{name}'; {near_names(name, sorted(known))}")
+        for task in sorted(self.worker.tasks, key=lambda task: task.id):
+            operator = task.chain.aggregates.get(name)
+            if operator is not None:
+                rows += [row for batch in operator.open_results() for row in batch.rows()]
+        return rows
+
+    def crash(self) -> None:
+        """The worker dies as by kill -9: what was not committed is lost, its transaction stays open until a successor comes."""
+        self._client.crash()
+
+    def restart(self) -> None:
+        """A new worker takes over: restores from the changelogs and goes on where the committed offsets are."""
+        self._start()
+
+    def close(self) -> None:
+        self.worker.close()
+
+    def _start(self) -> None:
+        self._client = MemoryClient(self.cluster)
+        layout = lay_out(self._topology, self._client.admin(), self._settings, self.events)
+        self.worker = Worker(
+            layout,
+            self._client,
+            self.clock,
+            self._settings,
+            FailurePolicy(self._on_error, self.events),
+            self.events,
+            transactional_id=f"{self._app.name}-driver-0",
+        )
+        self.worker.start()
+        self.settle()
+
+    def _partitions(self, topic: str) -> int:
+        info = self._client.admin().describe_topics([topic], 1.0)[topic]
+        if info is None:
+            raise DeclarationError(f"the app has no topic '{topic}'; {near_names(topic, sorted(external_topics(self._topology)))}")
+        return info.partitions
+
+
+def _milliseconds(when: datetime) -> int:
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

@@ -1,0 +1,126 @@
+"""kill -9 of the worker in mid-stream, on real Kafka: what a read_committed reader sees equals the reference."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+import streamkit as sk
+from tests.support.apps.totals import OUT_OF_ORDERNESS_MS, SIZE_MS
+from tests.support.workload import Event, generate, produce, tumbling_reference
+
+ROOT = Path(__file__).parents[2]
+EVENTS, KEYS, PARTITIONS, KILLS = 200_000, 1_000, 4, 10
+SEED = int(os.environ.get("STREAMKIT_TEST_SEED", "4711"))
+
+
+class Service:
+    """The app in a process of its own; `phase` follows its log."""
+
+    def __init__(self, bootstrap: str, run: str, *arguments: str) -> None:
+        self.lines: list[str] = []
+        self.running = threading.Event()
+        command = [sys.executable, "-m", "tests.support.apps.totals", "--bootstrap", bootstrap, "--run", run, *arguments]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "1"})
+        self._reader = threading.Thread(target=self._follow, daemon=True)
+        self._reader.start()
+
+    def _follow(self) -> None:
+        assert self.process.stderr is not None  # asked for
+        with self.process.stderr as stream:
+            for line in stream:
+                self.lines.append(line)
+                if '"running"' in line:
+                    self.running.set()
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+        code = self.process.wait(60)
+        self._reader.join(10)
+        return code
+
+    def text(self) -> str:
+        self._reader.join(5)
+        return "".join(self.lines[-40:])
+
+
+@contextlib.contextmanager
+def feeder(bootstrap: str, topic: str, events: list[Event], seconds: float) -> Iterator[threading.Thread]:
+    """Produces the events over about this time, beside the test."""
+    stop = threading.Event()
+
+    def feed() -> None:
+        producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        slices = int(seconds * 20)
+        for number in range(slices):
+            produce(producer, topic, events[len(events) * number // slices : len(events) * (number + 1) // slices])
+            if stop.wait(seconds / slices):
+                break
+        producer.flush(30)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(30)
+
+
+@pytest.mark.timeout(300)
+def test_kill_minus_nine_loses_and_doubles_nothing(real_broker: str) -> None:
+    run = secrets.token_hex(4)
+    rng = random.Random(SEED)
+    events = generate(EVENTS, keys=KEYS, partitions=PARTITIONS, seed=SEED)
+    expected = tumbling_reference(events, size_ms=SIZE_MS, out_of_orderness_ms=OUT_OF_ORDERNESS_MS)
+    assert len(expected.late) > EVENTS // 200  # the workload does have late records
+    broker = sk.Broker.at(real_broker)
+    for name in ("events", "totals", "late"):
+        broker.create_topic(f"{name}-{run}", partitions=PARTITIONS)
+    with feeder(real_broker, f"events-{run}", events, seconds=30) as feeding:
+        for number in range(KILLS):
+            service = Service(real_broker, run)
+            if number % 3 != 2:  # every third is killed wherever it is: starting, restoring
+                assert service.running.wait(60), service.text()
+            time.sleep(rng.uniform(0.0, 1.5))
+            assert service.kill() == -signal.SIGKILL, service.text()
+        feeding.join(60)
+    last = Service(real_broker, run, "--until-end")
+    try:
+        assert last.process.wait(120) == 0, last.text()
+    finally:
+        last.kill()
+    check(broker, run, expected)
+
+
+def check(broker: sk.Broker, run: str, expected: object) -> None:
+    results = broker.read(sk.Topic(f"totals-{run}"))
+    found = Counter((r.value.key, _ms(r.value.window_start)) for r in results)
+    doubled = [group for group, times in found.items() if times > 1]
+    windows = {(r.value.key, _ms(r.value.window_start)): (r.value.n, r.value.total, r.value.high) for r in results}
+    late = Counter(json.loads(json.dumps(r.value))["number"] for r in broker.read(sk.Topic(f"late-{run}")))
+    assert not doubled, f"{len(doubled)} windows came twice, such as {doubled[:3]}"
+    assert not [number for number, times in late.items() if times > 1]
+    assert windows == expected.windows  # type: ignore[attr-defined]
+    assert set(late) == expected.late  # type: ignore[attr-defined]
+
+
+def _ms(text: str) -> int:
+    from datetime import datetime
+
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

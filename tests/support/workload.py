@@ -1,0 +1,86 @@
+"""Generated events with out-of-order and late records, and what a windowed aggregation of them must give.
+
+The reference shares nothing with the engine: plain loops over plain dicts, from the written semantics (a record is late for a window iff
+the watermark of its own partition before it had passed the window's end + grace).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Producer
+
+BASE_MS = 1_586_937_600_000  # 2020-04-15T08:00Z
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One generated record; ``number`` is unique and stands in its payload, so that a duplicate or a gap can be named."""
+
+    partition: int
+    number: int
+    key: str
+    value: int
+    at_ms: int
+
+
+def generate(  # noqa: PLR0913 - the shape of a workload
+    count: int, *, keys: int, partitions: int, seed: int, out_of_order: float = 0.05, late: float = 0.01, step_ms: int = 20
+) -> list[Event]:
+    """Events in the order in which they are produced. Time runs on by ``step_ms`` an event; an out-of-order one lies up to 4 s back,
+    a late one 30 to 60 s."""
+    rng = random.Random(seed)
+    events = []
+    for number in range(count):
+        at_ms = BASE_MS + number * step_ms
+        chance = rng.random()
+        if chance < late:
+            at_ms -= rng.randrange(30_000, 60_000)
+        elif chance < late + out_of_order:
+            at_ms -= rng.randrange(1, 4_000)
+        key = f"k{rng.randrange(keys)}"
+        events.append(Event(rng.randrange(partitions), number, key, rng.randrange(-500, 1_000), at_ms))
+    return events
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Final results: (key, window start) -> (count, sum, max); and the numbers of the late events."""
+
+    windows: dict[tuple[str, int], tuple[int, int, int]]
+    late: set[int]
+
+
+def tumbling_reference(events: Iterable[Event], *, size_ms: int, out_of_orderness_ms: int, grace_ms: int = 0) -> Expected:
+    """Every event in order of its partition; windows at the end of all input."""
+    largest: dict[int, int] = {}
+    groups: dict[tuple[str, int], list[int]] = defaultdict(list)
+    late = set()
+    for event in events:
+        start = event.at_ms // size_ms * size_ms
+        before = largest.get(event.partition)
+        if before is not None and before - out_of_orderness_ms - 1 >= start + size_ms + grace_ms - 1:
+            late.add(event.number)
+        else:
+            groups[event.key, start].append(event.value)
+        largest[event.partition] = event.at_ms if before is None else max(before, event.at_ms)
+    return Expected({group: (len(v), sum(v), max(v)) for group, v in groups.items()}, late)
+
+
+def payload(event: Event) -> bytes:
+    return b'{"number":%d,"key":"%s","value":%d,"at":%d}' % (event.number, event.key.encode(), event.value, event.at_ms)
+
+
+def produce(producer: Producer, topic: str, events: Sequence[Event]) -> None:
+    """Sends events to their partitions; the caller flushes."""
+    for event in events:
+        while True:
+            try:
+                producer.produce(topic, payload(event), event.key.encode(), event.partition)
+                break
+            except BufferError:
+                producer.poll(0.05)
+    producer.poll(0)

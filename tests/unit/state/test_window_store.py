@@ -1,0 +1,236 @@
+"""The window store and its changelog against plain dicts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamkit.errors import StateError
+from streamkit.record.columns import Column
+from streamkit.record.schema import Kind
+from streamkit.state.accumulators import CannotAddError, accumulator
+from streamkit.state.changelog import REWRITE_SLACK_ROWS, BlockChangelog
+from streamkit.state.key_index import IntKeys, ObjectKeys
+from streamkit.state.time_record import TimeRecord
+from streamkit.state.window_store import WindowStore
+
+ACCUMULATORS = [
+    accumulator("count", Kind.ANY, nullable=True),
+    accumulator("sum", Kind.INT, nullable=True),
+    accumulator("min", Kind.INT, nullable=True),
+    accumulator("max", Kind.INT, nullable=False),
+    accumulator("mean", Kind.INT, nullable=False),
+]
+
+
+def ints(values: list[int], valid: list[bool] | None = None) -> Column:
+    return Column(np.array(values, np.int64), None if valid is None else np.array(valid), Kind.INT)
+
+
+def new_store() -> WindowStore:
+    return WindowStore(ACCUMULATORS)
+
+
+def add(store: WindowStore, records: list[tuple[int, Any, int | None]]) -> None:
+    ends = np.array([end for end, _, _ in records], np.int64)
+    keys: Any = [key for _, key, _ in records]
+    if all(isinstance(key, int) for key in keys):
+        keys = np.array(keys, np.int64)
+    nullable = ints([v or 0 for _, _, v in records], [v is not None for _, _, v in records])
+    whole = ints([v or 0 for _, _, v in records])
+    store.update(ends, keys, [None, nullable, nullable, whole, whole])
+
+
+def contents(store: WindowStore) -> dict[tuple[int, Any], tuple[Any, ...]]:
+    out = {}
+    for entries in store.entries():
+        columns = [column.to_list() for column in store.results(entries)]
+        keys = entries.keys if isinstance(entries.keys, list) else entries.keys.tolist()
+        for key, *values in zip(keys, *columns, strict=True):
+            out[entries.pane_end, key] = tuple(values)
+    return out
+
+
+def reference(records: list[tuple[int, Any, int | None]]) -> dict[tuple[int, Any], tuple[Any, ...]]:
+    groups: dict[tuple[int, Any], list[int | None]] = defaultdict(list)
+    for end, key, value in records:
+        groups[end, key].append(value)
+    out = {}
+    for group, values in groups.items():
+        there = [v for v in values if v is not None]
+        filled = [v or 0 for v in values]
+        nothing = not there
+        out[group] = (
+            len(values),
+            None if nothing else sum(there),
+            None if nothing else min(there),
+            max(filled),
+            sum(filled) / len(filled),
+        )
+    return out
+
+
+INT_RECORDS = st.lists(
+    st.tuples(st.sampled_from([10, 20, 30]), st.integers(-5, 5), st.one_of(st.none(), st.integers(-1000, 1000))), max_size=60
+)
+MIXED_RECORDS = st.lists(
+    st.tuples(st.sampled_from([10, 20]), st.one_of(st.none(), st.integers(-3, 3), st.sampled_from("ab")), st.integers(-9, 9)),
+    max_size=40,
+)
+
+
+@given(INT_RECORDS, st.integers(1, 60))
+def test_any_cut_into_batches_gives_the_reference(records: list[tuple[int, int, int | None]], size: int) -> None:
+    store = new_store()
+    for start in range(0, len(records), size):
+        add(store, records[start : start + size])
+    assert contents(store) == reference(records)
+
+
+@given(MIXED_RECORDS, st.integers(1, 40))
+def test_null_and_other_keys_are_groups_of_their_own(records: list[tuple[int, Any, int]], size: int) -> None:
+    store = new_store()
+    for start in range(0, len(records), size):
+        add(store, records[start : start + size])
+    assert contents(store) == reference(records)
+
+
+@given(st.lists(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=300), max_size=6))
+def test_int_keys_get_dense_slots_once(batches: list[list[int]]) -> None:
+    index, plain = IntKeys(), ObjectKeys()
+    for batch in batches:
+        column = np.array(batch, np.int64)
+        slots = index.slots(column)
+        plain.slots(column)
+        assert index.keys()[slots].tolist() == batch
+    assert sorted(index.keys().tolist()) == sorted(plain.keys())
+    assert len(index) == len(plain)
+
+
+def test_a_sum_beyond_64_bits_is_refused_and_leaves_nothing_behind() -> None:
+    store = new_store()
+    big = 2**62
+    with pytest.raises(CannotAddError) as caught:
+        add(store, [(20, 1, 5), (10, 7, big), (10, 8, 1), (10, 7, big)])
+    assert caught.value.index == 3
+    assert contents(store) == {}
+    add(store, [(10, 8, 1)])
+    assert contents(store) == reference([(10, 8, 1)])
+
+
+def test_sums_that_only_seem_to_overflow_are_kept() -> None:
+    store = new_store()
+    records = [(10, key, 2**61) for key in range(8)]
+    add(store, records)
+    assert contents(store) == reference(records)
+
+
+def test_objects_refuse_text_in_a_sum() -> None:
+    store = WindowStore([accumulator("sum", Kind.ANY, nullable=True)])
+    with pytest.raises(CannotAddError, match="a number is needed"):
+        store.update(np.array([10, 10]), ["a", "b"], [Column([1, "x"], None, Kind.ANY)])
+    assert len(store) == 0
+
+
+# ---- changelog
+
+
+class Log:
+    """A compacted topic."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes | None]] = []
+
+    def live_blocks(self) -> int:
+        last = dict(self.records)
+        return sum(1 for key, value in last.items() if value is not None and key.startswith(b"block"))
+
+    def compacted(self) -> list[tuple[bytes, bytes | None]]:
+        last = {key: position for position, (key, _) in enumerate(self.records)}
+        return [entry for position, entry in enumerate(self.records) if last[entry[0]] == position and entry[1] is not None]
+
+
+def changelog(incarnation: str = "a") -> BlockChangelog:
+    return BlockChangelog("totals", "f1", ACCUMULATORS, incarnation)
+
+
+def at(closed_through: int) -> TimeRecord:
+    return TimeRecord("f1", closed_through, closed_through, closed_through)
+
+
+def restored(records: list[tuple[bytes, bytes | None]], closed_through: int) -> tuple[WindowStore, BlockChangelog]:
+    store, reader = new_store(), changelog("b")
+    for key, value in records:
+        if value is None:
+            reader.forget(key)
+        elif key.startswith(b"block"):
+            reader.apply(store, key, value)
+    store.drop_through(closed_through)
+    return store, reader
+
+
+@given(st.lists(st.tuples(MIXED_RECORDS, st.booleans()), max_size=8))
+def test_restore_gives_back_what_was_committed(steps: list[tuple[list[tuple[int, Any, int]], bool]]) -> None:
+    store, writer, log, closed = new_store(), changelog(), Log(), 0
+    for records, close in steps:
+        add(store, [record for record in records if record[0] > closed])
+        if close and store.first_end is not None:
+            closed = store.first_end
+            store.close(closed)
+        log.records += writer.collect(store, at(closed))
+    expected = contents(store)
+    for kept in (log.records, log.compacted()):
+        again, reader = restored(kept, closed)
+        assert contents(again) == expected
+        # a second owner goes on, and a third restores from both
+        add(again, [(40, "z", 1)])
+        third, _ = restored([*kept, *reader.collect(again, at(closed))], closed)
+        assert contents(third) == contents(again)
+
+
+def test_blocks_of_closed_windows_are_dropped() -> None:
+    store, writer, log = new_store(), changelog(), Log()
+    for window in range(1, 50):
+        add(store, [(window * 10, key, 1) for key in range(20)])
+        if window > 2:
+            store.close((window - 2) * 10)
+        log.records += writer.collect(store, at((window - 2) * 10))
+    assert log.live_blocks() <= 3
+
+
+def test_a_long_open_window_does_not_grow_the_log_without_bound() -> None:
+    store, writer, log = new_store(), changelog(), Log()
+    keys = 2_000
+    for _ in range(200):
+        add(store, [(10, key, 1) for key in range(0, keys, 2)])
+        log.records += writer.collect(store, at(0))
+    assert log.live_blocks() * (keys // 2) <= 2 * keys + REWRITE_SLACK_ROWS + 2 * keys
+    assert contents(restored(log.compacted(), 0)[0]) == contents(store)
+
+
+def test_large_blocks_are_cut_and_too_large_entries_named() -> None:
+    store = WindowStore([accumulator("max", Kind.STR, nullable=False)])
+    store.update(np.array([10] * 8), [str(i) for i in range(8)], [Column(["x" * 300] * 8, None, Kind.STR)])
+    writer = BlockChangelog("texts", "f", [accumulator("max", Kind.STR, nullable=False)], "a", max_block_bytes=1000)
+    blocks = [key for key, _ in writer.collect(store, at(0)) if key.startswith(b"block")]
+    assert len(blocks) >= 3
+    store.update(np.array([10]), ["big"], [Column(["x" * 3000], None, Kind.STR)])
+    with pytest.raises(StateError, match="store 'texts'.*'big'"):
+        list(writer.collect(store, at(0)))
+
+
+def test_a_block_of_another_shape_is_refused() -> None:
+    store, writer = new_store(), changelog()
+    add(store, [(10, 1, 1)])
+    key, value = next(iter(writer.collect(store, at(0))))
+    other = BlockChangelog("totals", "f2", ACCUMULATORS, "b")
+    assert value is not None
+    with pytest.raises(StateError, match="another window, key or output types"):
+        other.apply(new_store(), key, value)
+    with pytest.raises(StateError, match="cannot be read"):
+        other.apply(new_store(), key, b"\xc1")
