@@ -1,0 +1,90 @@
+"""streamkit: stream processing microservices on Kafka, in Python.
+
+    import streamkit as sk
+
+What is listed in `__all__` is the public face; it is loaded when it is first used, so that the command line starts without Kafka or
+Polars. Read on in README.md; docs/internals.md is for whoever works on streamkit itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamkit import errors
+    from streamkit.app import App
+    from streamkit.config import EngineSettings
+    from streamkit.dsl.aggregates import count, max, mean, min, sum  # noqa: A004 - used as sk.sum
+    from streamkit.dsl.event_time import event_time
+    from streamkit.dsl.stream import KeyedStream, Stream
+    from streamkit.dsl.windowed import Aggregated, WindowedStream
+    from streamkit.dsl.windows import cumulating, tumbling
+    from streamkit.plan.topic import Topic
+    from streamkit.record.model import Model, Record, Row
+    from streamkit.testing.broker import Broker
+    from streamkit.testing.driver import TestDriver
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Aggregated": "dsl.windowed",
+    "App": "app",
+    "Broker": "testing.broker",
+    "EngineSettings": "config",
+    "KeyedStream": "dsl.stream",
+    "Model": "record.model",
+    "Record": "record.model",
+    "Row": "record.model",
+    "Stream": "dsl.stream",
+    "TestDriver": "testing.driver",
+    "Topic": "plan.topic",
+    "WindowedStream": "dsl.windowed",
+    "count": "dsl.aggregates",
+    "cumulating": "dsl.windows",
+    "event_time": "dsl.event_time",
+    "max": "dsl.aggregates",
+    "mean": "dsl.aggregates",
+    "min": "dsl.aggregates",
+    "sum": "dsl.aggregates",
+    "tumbling": "dsl.windows",
+}
+
+__all__ = [
+    "Aggregated",
+    "App",
+    "Broker",
+    "EngineSettings",
+    "KeyedStream",
+    "Model",
+    "Record",
+    "Row",
+    "Stream",
+    "TestDriver",
+    "Topic",
+    "WindowedStream",
+    "count",
+    "cumulating",
+    "errors",
+    "event_time",
+    "max",
+    "mean",
+    "min",
+    "sum",
+    "tumbling",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("streamkit.errors")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"streamkit has no '{name}'; it has: {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"streamkit.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
