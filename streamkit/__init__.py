@@ -2,8 +2,8 @@
 
     import streamkit as sk
 
-What is listed in `__all__` is the public face; it is loaded when it is first used, so that the command line starts without Kafka or
-Polars. Read on in README.md; docs/internals.md is for whoever works on streamkit itself.
+What is listed in `__all__` is the public face; it is loaded when it is first used, so that the command line starts without
+Kafka or Polars. Read on in README.md; docs/internals.md is for whoever works on streamkit itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streamkit import errors
     from streamkit.app import App
     from streamkit.config import EngineSettings
-    from streamkit.dsl.aggregates import count, max, mean, min, sum  # noqa: A004 - used as sk.sum
+    from streamkit.dsl.aggregates import count, max, mean, min, sum
     from streamkit.dsl.event_time import event_time
     from streamkit.dsl.stream import KeyedStream, Stream
     from streamkit.dsl.windowed import Aggregated, WindowedStream

@@ -11,9 +11,9 @@ from streamkit.errors import ConfigError
 class EngineSettings:
     """How a worker works, whatever its Kafka is.
 
-    ``commit_interval_ms``: longest time between the first change and its commit. ``max_records``: records of one poll; about 2,000
-    stay in the processor's cache. ``control_interval_ms``: least time between two words on time through a repartition topic (a
-    window that may close is told at once). ``heartbeat_ms``: after this long the last word is repeated.
+    ``commit_interval_ms``: longest time between the first change and its commit. ``max_records``: records of one poll; about
+    2,000 stay in the processor's cache. ``control_interval_ms``: least time between two words on time through a repartition topic
+    (a window that may close is told at once). ``heartbeat_ms``: after this long the last word is repeated.
     ``replication_factor`` -1 is the broker's default.
     """
 

@@ -1,33 +1,33 @@
 """Every error that streamkit raises on purpose.
 
-    StreamkitError
-    ├── DeclarationError            the pipeline itself is wrong; raised where it is written
-    │   ├── NameCollisionError      two owners of state or of a topic share a name
-    │   ├── ExpressionError         an expression that a stream cannot run (not elementwise, unknown column)
-    │   └── SchemaError             fields or types that do not fit each other
-    ├── ConfigError                 a setting that is unknown, malformed, or would break a guarantee
-    ├── StartError                  the service cannot start against this Kafka
-    │   ├── BrokerUnreachableError  nothing answers at the bootstrap address
-    │   ├── TopicError              a topic is missing or does not fit
-    │   └── FinishedError           the group already ran to the end of its input
-    ├── RecordError                 one record cannot be processed: topic, partition, offset, operator, cause
-    │   ├── DecodeError
-    │   ├── EncodeError
-    │   ├── EventTimeError
-    │   ├── UserFunctionError
-    │   └── AggregateError          overflow, or a value that an aggregator cannot take
-    ├── StateError                  a changelog that cannot be trusted; the service fails closed
-    │   └── RestoreError
-    ├── RestoreStalledError (a StateError) no progress within the deadline
-    ├── LostOffsetError             a committed offset is no longer in the log
-    └── KafkaError                  what a Kafka client call reported, by what must be done about it
-        ├── RetriableError          repeat the same call
-        ├── AbortableError          abort the transaction, go back to the committed state, go on
-        │   ├── GenerationError     ... because the group has moved on without us
-        │   └── RejectedRecordError ... because the broker refuses a record; replaying would loop
-        ├── FencedError             a newer producer owns our transactional id
-        └── FatalError              stop
-            └── AuthorizationError  ... with the resource and the operation named
+StreamkitError
+├── DeclarationError            the pipeline itself is wrong; raised where it is written
+│   ├── NameCollisionError      two owners of state or of a topic share a name
+│   ├── ExpressionError         an expression that a stream cannot run (not elementwise, unknown column)
+│   └── SchemaError             fields or types that do not fit each other
+├── ConfigError                 a setting that is unknown, malformed, or would break a guarantee
+├── StartError                  the service cannot start against this Kafka
+│   ├── BrokerUnreachableError  nothing answers at the bootstrap address
+│   ├── TopicError              a topic is missing or does not fit
+│   └── FinishedError           the group already ran to the end of its input
+├── RecordError                 one record cannot be processed: topic, partition, offset, operator, cause
+│   ├── DecodeError
+│   ├── EncodeError
+│   ├── EventTimeError
+│   ├── UserFunctionError
+│   └── AggregateError          overflow, or a value that an aggregator cannot take
+├── StateError                  a changelog that cannot be trusted; the service fails closed
+│   └── RestoreError
+├── RestoreStalledError (a StateError) no progress within the deadline
+├── LostOffsetError             a committed offset is no longer in the log
+└── KafkaError                  what a Kafka client call reported, by what must be done about it
+    ├── RetriableError          repeat the same call
+    ├── AbortableError          abort the transaction, go back to the committed state, go on
+    │   ├── GenerationError     ... because the group has moved on without us
+    │   └── RejectedRecordError ... because the broker refuses a record; replaying would loop
+    ├── FencedError             a newer producer owns our transactional id
+    └── FatalError              stop
+        └── AuthorizationError  ... with the resource and the operation named
 """
 
 from __future__ import annotations

@@ -38,9 +38,7 @@ class FixedWindow:
         if self.grace_ms < 0:
             raise DeclarationError(f"{self.kind} window: grace must not be negative, got {self.grace_ms} ms")
         if self.size_ms % self.step_ms:
-            raise DeclarationError(
-                f"{self.kind} window: size ({self.size_ms} ms) must be a multiple of step ({self.step_ms} ms)"
-            )
+            raise DeclarationError(f"{self.kind} window: size ({self.size_ms} ms) must be a multiple of step ({self.step_ms} ms)")
 
     def __str__(self) -> str:
         parts = [_duration(self.size_ms)]

@@ -59,7 +59,7 @@ class RecordBatch(Protocol):
 
 @dataclass(slots=True)
 class Polled:
-    """What one poll returned: batches, and the partitions whose end was reached (with the end offset, control records included)."""
+    """What one poll returned: batches, and the partitions whose end was reached, with the end offset (behind control records)."""
 
     batches: list[RecordBatch] = field(default_factory=list)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
@@ -226,7 +226,7 @@ class Admin(Protocol):
 
 
 class KafkaClient(Protocol):
-    """The door to one cluster: makes the four clients. Settings (group, time-outs, security) were given to it when it was made."""
+    """The door to one cluster: makes the four clients. Settings (time-outs, security) were given to it when it was made."""
 
     def consumer(self, group_id: str) -> Consumer: ...
     def reader(self) -> Reader: ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import polars as pl
 
@@ -81,14 +83,14 @@ class _Builder:
                 one.behind.append(operator)
         self.chain.order.append((operator, inputs))
 
-    def _operator(self, node: Node) -> Operator:  # noqa: PLR0911 - one line per kind of node
+    def _operator(self, node: Node) -> Operator:
         match node:
             case Source():
                 return self._source(node)
             case Filter(predicate=pl.Expr() as predicate):
                 return ExpressionFilter(predicate, node.input.schema, node.label, self._failures)
             case Filter():
-                return FunctionFilter(node.predicate, node.label, self._failures)
+                return FunctionFilter(cast("Callable[[Any], Any]", node.predicate), node.label, self._failures)
             case Map():
                 return MapRows(node.fn, node.schema, node.label, self._failures)
             case Into():
@@ -115,7 +117,9 @@ class _Builder:
 
     def _source(self, node: Source) -> SourceReader:
         fields = projection(self._sub)[node]
-        decoding = Decoding(node.topic.value_serde, node.topic.key_serde, fields, tuple(sorted(fields or ())), self._needs_keys(node))
+        decoding = Decoding(
+            node.topic.value_serde, node.topic.key_serde, fields, tuple(sorted(fields or ())), self._needs_keys(node)
+        )
         reader = self.chain.readers[node.topic.name] = SourceReader(node.topic.name, decoding, node.event_time, self._failures)
         return reader
 
@@ -153,4 +157,3 @@ class _Builder:
 def build_chain(topology: Topology, sub: SubTopology, output: Output, failures: Failures) -> Chain:
     """Fresh operators for one task of ``sub``."""
     return _Builder(topology, sub, output, failures).build()
-

@@ -1,8 +1,8 @@
 """Runs expressions over the columns of a batch and finds exactly the record at which one fails.
 
-The expressions are elementwise (the plan saw to that), so a batch may be cut anywhere without changing a value. That is used twice:
-untyped rows are evaluated in groups of equal value types, so that the types of one record never depend on its neighbours; and
-where an expression fails, records are tried one at a time.
+The expressions are elementwise (the plan saw to that), so a batch may be cut anywhere without changing a value. That is used
+twice: untyped rows are evaluated in groups of equal value types, so that the types of one record never depend on its
+neighbours; and where an expression fails, records are tried one at a time.
 """
 
 from __future__ import annotations

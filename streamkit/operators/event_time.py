@@ -16,7 +16,7 @@ Int64s = npt.NDArray[np.int64]
 def scalar_ms(value: Any) -> int:
     """One event time in milliseconds. A naive datetime is UTC; parts of a millisecond are cut off downwards.
 
-    ValueError for null, text that is not RFC 3339, other types, or an int beyond 64 bits.
+    ValueError for null, text that is not RFC 3339, or an int beyond 64 bits; TypeError for other types.
 
     >>> scalar_ms("2020-04-15T08:05:00Z"), scalar_ms(1586937900000)
     (1586937900000, 1586937900000)
@@ -28,7 +28,7 @@ def scalar_ms(value: Any) -> int:
     if value is None:
         raise ValueError("the event time is null")
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"an event time is a datetime or int milliseconds, not {type(value).__name__}")
+        raise TypeError(f"an event time is a datetime or int milliseconds, not {type(value).__name__}")
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"event time {value} does not fit into 64 bits")
     return int(value)

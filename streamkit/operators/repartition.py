@@ -1,9 +1,10 @@
 """key_by and globally: the two ends of a repartition topic.
 
-The writing end computes the new key and produces to the topic; the event time travels as the Kafka timestamp. A record that is behind
-its own partition's watermark carries that watermark in a header, so that it can be judged downstream by its own partition; a record
-without the header cannot be late. Keys whose type is known only at run time carry it in a second header. Control records
-(runtime/control.py) are marked by a third. All three are documented: consumers outside streamkit can read or skip them.
+The writing end computes the new key and produces to the topic; the event time travels as the Kafka timestamp. A record that is
+behind its own partition's watermark carries that watermark in a header, so that it can be judged downstream by its own
+partition; a record without the header cannot be late. Keys whose type is known only at run time carry it in a second header.
+Control records (runtime/control.py) are marked by a third. All three are documented: consumers outside streamkit can read or
+skip them.
 """
 
 from __future__ import annotations

@@ -39,5 +39,3 @@ class SelectColumns(Operator):
             for row, value in zip(rows, column.to_list(), strict=True):
                 row[name] = value
         return batch.with_rows(rows, self._node.schema)
-
-

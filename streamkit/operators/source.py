@@ -74,10 +74,10 @@ class SourceReader(Operator):
             full_rows=self._full_rows if self._decoding.fields is not None else None,
         )  # fmt: skip
         try:
-            decoded, batch = list(map(self._decode, values)), whole
+            decoded, batch = list(map(self._decode, values)), whole  # type: ignore[arg-type]  # nulls are found below
         except _FAILURES:  # the slow path, only behind a failure: finds the record
             decoded, batch = rows.run(self._decode_one, values, whole, self._label, self._failures, DecodeError)
-        batch._rows = decoded  # noqa: SLF001 - the batch is being built here
+        batch._rows = decoded
         return self._with_valid_columns(batch)
 
     def _decode_one(self, value: bytes | None) -> Any:

@@ -1,10 +1,10 @@
 """Windowed aggregation over fixed windows: adds records to panes, closes windows as the watermark passes.
 
 Late is decided per record by its own source partition: a record is late for a window iff the watermark of its own partition
-*before it* had passed the window's end + grace. A record that is late for its first windows but not for all (cumulating) goes into the
-pane of the first window for which it is not late, so that it counts there and in the later ones. The task's own time is never
-ahead of any active input, so a record that is not late finds its window open; after an idle input comes back this may fail, and
-then the record is late as well (`closed_through`).
+*before it* had passed the window's end + grace. A record that is late for its first windows but not for all (cumulating) goes
+into the pane of the first window for which it is not late, so that it counts there and in the later ones. The task's own time
+is never ahead of any active input, so a record that is not late finds its window open; after an idle input comes back this may
+fail, and then the record is late as well (`closed_through`).
 """
 
 from __future__ import annotations

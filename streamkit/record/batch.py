@@ -58,7 +58,7 @@ class Batch:
         "watermarks",
     )
 
-    def __init__(  # noqa: PLR0913 - one value for each view
+    def __init__(
         self,
         origin: Origin,
         schema: Schema,
@@ -164,7 +164,11 @@ class Batch:
         out._columns = {name: column.take(at) for name, column in self._columns.items()}
         out._wire_keys = None
         out._decode_keys, out._full_rows, out.original = self._decode_keys, self._full_rows, self.original
-        out._keys = [self._keys[i] for i in positions] if isinstance(self._keys, list) else (None if self._keys is None else self._keys[at])
+        out._keys = (
+            [self._keys[i] for i in positions]
+            if isinstance(self._keys, list)
+            else (None if self._keys is None else self._keys[at])
+        )
         out.added_headers = None if self.added_headers is None else [self.added_headers[i] for i in positions]
         return out
 

@@ -131,9 +131,7 @@ def schema_of(row_type: Any) -> Schema:
     if isinstance(row_type, type) and dataclasses.is_dataclass(row_type):
         hints = typing.get_type_hints(row_type, include_extras=True)
         return Schema({f.name: field_of(hints[f.name]) for f in dataclasses.fields(row_type)}, type=row_type)
-    raise SchemaError(
-        f"{row_type!r} is not a row type: use a sk.Model, a dataclass, or leave the type out for untyped JSON rows"
-    )
+    raise SchemaError(f"{row_type!r} is not a row type: use a sk.Model, a dataclass, or leave the type out for untyped JSON rows")
 
 
 def is_row_type(annotation: Any) -> bool:

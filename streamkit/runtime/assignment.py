@@ -1,8 +1,8 @@
 """Which partitions are ours, and since when: the rebalance listener and the ownership epochs (R8, R9, R11, R12).
 
-Inside a callback nothing is read and nothing is restored: `on_assigned` notes, the next step acts. `on_revoked` lets the worker commit
-while the partitions are still ours. An epoch is counted up whenever a partition comes or goes, so that a transaction which began under
-another ownership is never committed.
+Inside a callback nothing is read and nothing is restored: `on_assigned` notes, the next step acts. `on_revoked` lets the worker
+commit while the partitions are still ours. An epoch is counted up whenever a partition comes or goes, so that a transaction which
+began under another ownership is never committed.
 """
 
 from __future__ import annotations

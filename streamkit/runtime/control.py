@@ -1,8 +1,8 @@
 """Control records: how time travels through a repartition topic.
 
-One per transaction and downstream partition, in the same transaction as the data: a vector of (sub-topology, source partition, frontier,
-state) for the worker's tasks that have news. Marked by the header ``streamkit-control``; the key is null. A consumer outside
-streamkit skips records with that header.
+One per transaction and downstream partition, in the same transaction as the data: a vector of (sub-topology, source partition,
+frontier, state) for the worker's tasks that have news. Marked by the header ``streamkit-control``; the key is null. A consumer
+outside streamkit skips records with that header.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def decode(value: bytes | None, place: str) -> list[TaskWord]:
     try:
         record = _decoder.decode(value or b"")
     except msgspec.MsgspecError as error:
-        raise StateError(f"{place}: a control record cannot be read ({error}): has another producer written to this topic?") from error
+        raise StateError(
+            f"{place}: a control record cannot be read ({error}): has another producer written to this topic?"
+        ) from error
     if record.version > VERSION:
         raise StateError(f"{place}: control record of format {record.version}, this version reads up to {VERSION}: upgrade")
     return record.tasks

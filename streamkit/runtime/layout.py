@@ -1,4 +1,4 @@
-"""The plan laid out on a cluster: how many tasks each sub-topology has, which partitions they read, which internal topics that takes."""
+"""The plan laid out on a cluster: the tasks of each sub-topology, the partitions they read, the internal topics that takes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Layout:
         if len(set(sources.values())) > 1 and (part.stores or part.reads):
             counts = ", ".join(f"{topic} has {count}" for topic, count in sources.items())
             raise TopicError(
-                f"sub-topology '{part.name}' brings records of one key together, so its topics need the same number of partitions: "
+                f"sub-topology '{part.name}' brings records of one key together, so its topics need equal partition counts: "
                 f"{counts}. Use key_by(...) on one of the streams, or recreate a topic with the same number"
             )
         count = max(sources.values(), default=0)
@@ -44,7 +44,9 @@ class Layout:
             else:
                 count = max(count, self._tasks[self.topology.writer_of(repartition).name])
         if any(isinstance(r, Globally) for r in part.reads) and count > 1:
-            raise TopicError(f"sub-topology '{part.name}' merges a globally() stream with partitioned ones; give both the same keys")
+            raise TopicError(
+                f"sub-topology '{part.name}' merges a globally() stream with partitioned ones; give both the same keys"
+            )
         self._tasks[part.name] = count
         for repartition in part.reads:
             self._partitions[self.topic_of(repartition)] = count
@@ -67,7 +69,7 @@ class Layout:
 
     def changelog_topics(self) -> dict[str, int]:
         """Name -> partitions."""
-        topics = {}
+        topics: dict[str, int] = {}
         for part in self.topology.parts:
             owners = [store.name for store in part.stores] or ([part.reads[0].name] if self._keeps_time(part) else [])
             topics |= {names.changelog_topic(self.topology.plan.app, name): self._tasks[part.name] for name in owners}

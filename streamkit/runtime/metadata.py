@@ -1,6 +1,6 @@
 """What is stored with every committed offset (R18): small, ASCII, of fixed shape.
 
-    sk1;<max timestamp of the partition>;<commit counter>;<flags>       flags: e = the run had reached the end of its input
+sk1;<max timestamp of the partition>;<commit counter>;<flags>       flags: e = the run had reached the end of its input
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reads changelogs back into tasks, in bounded slices between polls (R12-R14).
 
-Order: the stable committed offsets were read before; then the changelogs' high watermarks are taken as the end; then committed records
-are read until the position has passed that end, control records included. A transaction that is still open holds reading up below the
-end; past a deadline without progress the restore fails closed.
+Order: the stable committed offsets were read before; then the changelogs' high watermarks are taken as the end; then committed
+records are read until the position has passed that end, control records included. A transaction that is still open holds
+reading up below the end; past a deadline without progress the restore fails closed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Progress:
 class Restore:
     """Restores a set of tasks together; `step` does one slice and says whether all is done."""
 
-    def __init__(  # noqa: PLR0913 - the worker's surroundings
+    def __init__(
         self, tasks: Sequence[Task], client: KafkaClient, admin: Admin, clock: Clock, stall_s: float, instrument: Instrument
     ) -> None:
         self.tasks = tuple(tasks)

@@ -1,7 +1,7 @@
 """Runs an app in this process: connects, checks topics, steps one worker until it is told to stop.
 
-SIGTERM and SIGINT drain: the batch in hand is finished and committed, the group is left, the process ends with exit code 0. A second
-signal ends it at once.
+SIGTERM and SIGINT drain: the batch in hand is finished and committed, the group is left, the process ends with exit code 0. A
+second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _wait_for_broker(client: KafkaClient, settings: EngineSettings) -> None:
     except RetriableError as error:
         raise BrokerUnreachableError(
             f"no Kafka broker answered at {client.describe()} within {settings.start_timeout_ms / 1000:.0f} s ({error}). "
-            "Is it running, and is the address the one that it advertises? Set it by --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS"
+            "Is it running, and is this the address that it advertises? Set it by --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS"
         ) from error
     finally:
         admin.close()

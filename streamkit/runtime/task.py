@@ -17,7 +17,7 @@ import numpy as np
 
 from streamkit.eventtime.inputs import InputState, TaskTime
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME, PartitionWatermark
-from streamkit.kafka.client import Committed, RecordBatch, TopicPartition
+from streamkit.kafka.client import Committed, Headers, RecordBatch, TopicPartition
 from streamkit.operators.chain import Chain
 from streamkit.operators.repartition import RepartitionReader, RepartitionWriter
 from streamkit.plan import names
@@ -32,7 +32,7 @@ from streamkit.state.changelog import BlockChangelog, ChangelogRecord
 from streamkit.state.time_record import TimeRecord
 
 Upstream = tuple[str, str, int]
-"""One task in front of a repartition topic: (topic, sub-topology, partition). What it says through one topic says nothing of another."""
+"""A task in front of a repartition topic: (topic, sub-topology, partition). What it says through one says nothing of another."""
 
 InputName = TopicPartition | Upstream
 
@@ -294,7 +294,7 @@ class _Selected:
         keys = self._batch.keys()
         return [keys[i] for i in self._at.tolist()]
 
-    def headers(self) -> list[control.Headers | None]:
+    def headers(self) -> list[Headers | None]:
         headers = self._batch.headers()
         return [headers[i] for i in self._at.tolist()]
 

@@ -1,4 +1,4 @@
-"""Topics at start: sources and sinks must exist, internal topics are created or checked, and the layout is made from what there is."""
+"""Topics at start: sources and sinks must exist, internal topics are created or checked, then the layout is made."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def _ensure(internal: Mapping[str, tuple[Use, int]], admin: Admin, settings: Eng
             raise TopicError(f"internal {use.value} topic '{name}' does not fit: {reason}")
 
 
-def create_external(topology: Topology, admin: Admin, settings: EngineSettings, *, partitions: int, instrument: Instrument) -> None:
+def create_external(
+    topology: Topology, admin: Admin, settings: EngineSettings, *, partitions: int, instrument: Instrument
+) -> None:
     """Creates source and sink topics that are missing, for a first try: records are kept for ever, whatever their event time."""
     timeout = settings.start_timeout_ms / 1000
     wanted = external_topics(topology)

@@ -4,8 +4,8 @@
     OPEN ──abort──> IDLE          OPEN, IDLE ──fenced, or an outcome that is unknown──> the producer is replaced (IDLE)
 
 Retriable errors repeat the same call until the transaction's deadline; all others leave to the worker, which knows what has to be
-brought back. Ownership is checked by epochs (R9): each assignment of a partition counts its epoch up, the transaction remembers those
-it began with, and a commit is refused when one has changed.
+brought back. Ownership is checked by epochs (R9): each assignment of a partition counts its epoch up, the transaction remembers
+those it began with, and a commit is refused when one has changed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Transaction:
         """The producer, made and initialised when first needed: that fences our predecessor and ends its transaction."""
         if self._producer is None:
             producer = self._make_producer()
-            self._retry(lambda left: producer.init_transactions(left), self._settings.start_timeout_ms / 1000)
+            self._retry(producer.init_transactions, self._settings.start_timeout_ms / 1000)
             self._producer = producer
         return self._producer
 
@@ -81,7 +81,9 @@ class Transaction:
         """R4 behind the point where feeding stopped. Raises classified errors with the transaction still open."""
         assert offsets, "every transaction sends at least one offset (R1)"  # noqa: S101
         if group.generation < 0 or not group.member_id:  # R10: classic brokers would accept that unfenced
-            raise GenerationError(f"group '{group.group_id}' has no generation at this moment", code="ILLEGAL_GENERATION", call="commit")
+            raise GenerationError(
+                f"group '{group.group_id}' has no generation at this moment", code="ILLEGAL_GENERATION", call="commit"
+            )
         producer = self._begun()
         started = self._clock.monotonic()
         deadline = self._settings.deadline_s
@@ -91,7 +93,9 @@ class Transaction:
             self._retry(producer.commit, max(deadline - (self._clock.monotonic() - started), 1.0))
         except RetriableError as error:
             self.replace()
-            raise UnknownOutcomeError(f"the commit was not answered within {deadline:.0f} s", code=error.code, call="commit") from error
+            raise UnknownOutcomeError(
+                f"the commit was not answered within {deadline:.0f} s", code=error.code, call="commit"
+            ) from error
         self.open = False
         self.last_commit_s = self._clock.monotonic() - started
         self._recycle_if_disturbed(producer)
@@ -144,5 +148,3 @@ class Transaction:
                 self._clock.sleep(_RETRY_PAUSE_S)
             else:
                 return
-
-

@@ -3,9 +3,9 @@
     step:   poll -> take over what was assigned -> restore a slice, or: process batches -> advance time -> commit if due
     commit: changelogs -> control records -> flush -> offsets -> commit -> publish
 
-It sees the world only through the Kafka client and the clock it was given, so a simulator can step many of them. All that can go wrong
-with a transaction ends in one of three ways: the call is repeated (transaction.py), the committed state is restored (`_roll_back`), or
-the worker stops with the error and nothing more is committed.
+It sees the world only through the Kafka client and the clock it was given, so a simulator can step many of them. All that can
+go wrong with a transaction ends in one of three ways: the call is repeated (transaction.py), the committed state is restored
+(`_roll_back`), or the worker stops with the error and nothing more is committed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Step:
 class Worker:
     """Runs the tasks of the partitions that the group gives it. One thread owns it."""
 
-    def __init__(  # noqa: PLR0913 - its surroundings, all of them replaceable
+    def __init__(
         self,
         layout: Layout,
         client: KafkaClient,
@@ -251,7 +251,9 @@ class Worker:
         now = self._assignment.epochs(self._epochs)
         if now != self._epochs:
             moved = sorted(str(tp) for tp in self._epochs if now.get(tp) != self._epochs[tp])
-            raise AbortableError(f"partitions changed hands during the transaction: {', '.join(moved)}", code="OWNERSHIP", call="commit")
+            raise AbortableError(
+                f"partitions changed hands during the transaction: {', '.join(moved)}", code="OWNERSHIP", call="commit"
+            )
 
     def _committed(self, tasks: Sequence[Task], words: list[tuple[str, int, TaskWord]]) -> None:
         now = self._clock.monotonic()
@@ -265,7 +267,9 @@ class Worker:
         # the first change after a pause is committed at once; under load commits keep their interval, and R30: at least
         # four times what the last one took lies between them
         self._next_commit = now + max(self._settings.commit_interval_ms / 1000, 4 * self._transaction.last_commit_s)
-        self._instrument.event("commit", tasks=len(tasks), records=self._transaction.records, seconds=self._transaction.last_commit_s)
+        self._instrument.event(
+            "commit", tasks=len(tasks), records=self._transaction.records, seconds=self._transaction.last_commit_s
+        )
         if now >= self._next_purge:
             self._purge()
 
@@ -273,7 +277,12 @@ class Worker:
         """R23: repartition records below the committed offsets are of no use to anyone."""
         self._next_purge = self._clock.monotonic() + self._settings.purge_interval_ms / 1000
         internal = self._layout.repartition_topics()
-        done = {tp: p.next_offset for t in self._tasks.values() for tp, p in t.inputs.items() if tp.topic in internal and p.next_offset > 0}
+        done = {
+            tp: p.next_offset
+            for t in self._tasks.values()
+            for tp, p in t.inputs.items()
+            if tp.topic in internal and p.next_offset > 0
+        }
         if done:
             try:
                 self._admin.delete_records(done, _QUICK_TIMEOUT_S)
@@ -362,8 +371,8 @@ class Worker:
         self._assignment.changed = False
 
     def _new_tasks(self) -> list[Task]:
-        """Fresh tasks for all that are ours and not running: a task runs only when all its input partitions are ours, and a restore
-        that a new assignment interrupts begins anew."""
+        """Fresh tasks for all that are ours and not running: a task runs only when all its input partitions are ours, and a
+        restore that a new assignment interrupts begins anew."""
         running = {task.id for task in self._tasks.values() if task.state in (TaskState.RUNNING, TaskState.ENDED)}
         return [
             self._layout.task(task_id, self._transaction, self._failures, self._new_incarnation())
@@ -431,4 +440,3 @@ class Worker:
 
 def _earliest(batch: RecordBatch) -> int:
     return int(batch.timestamps()[0]) if len(batch) else 0
-

@@ -64,16 +64,22 @@ def decode_block(data: bytes, fingerprint: str, accumulators: Sequence[Accumulat
     try:
         block = _decoder.decode(data)
     except msgspec.MsgspecError as error:
-        raise StateError(f"store '{store}': a changelog block cannot be read ({error}); was something else written there?") from error
+        raise StateError(
+            f"store '{store}': a changelog block cannot be read ({error}); was something else written there?"
+        ) from error
     if block.version > VERSION:
-        raise StateError(f"store '{store}': changelog block of format {block.version}, this version reads up to {VERSION}: upgrade")
+        raise StateError(
+            f"store '{store}': changelog block of format {block.version}, this version reads up to {VERSION}: upgrade"
+        )
     if block.fingerprint != fingerprint:
         raise StateError(
             f"store '{store}': its changelog was written with another window, key or output types "
             f"(fingerprint {block.fingerprint}, now {fingerprint}): give the aggregate a new name, or reset the app"
         )
     return [
-        Entries(s.pane_end, _unpack_keys(s.keys), [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)])
+        Entries(
+            s.pane_end, _unpack_keys(s.keys), [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)]
+        )
         for s in block.sections
     ]
 

@@ -101,7 +101,7 @@ class BlockChangelog:
             slots, entries = sections[0]
             if len(entries) == 1:
                 raise StateError(
-                    f"store '{self.store_name}': the state of key {entries.keys[0]!r} in the window that ends at {entries.pane_end} "
+                    f"store '{self.store_name}': the state of key {entries.keys[0]!r} in the window ending at {entries.pane_end} "
                     f"takes {size} bytes, over the limit of {self.max_block_bytes} for one changelog record"
                 )
             middle = len(entries) // 2

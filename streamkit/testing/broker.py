@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamkit.clock import SystemClock
+from streamkit.errors import RetriableError
 from streamkit.kafka.client import KafkaClient, NewTopic, TopicPartition
 from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.operators.event_time import scalar_ms
@@ -22,6 +24,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _TIMEOUT_S = 30.0
+_PAUSE_S = 0.05
 _FOREVER = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
 
 
@@ -94,15 +97,25 @@ class Broker:
 
     def read(self, topic: Topic[K, V]) -> list[Record[K, V]]:
         """All committed records that the topic holds now, by partition and offset."""
-        admin = self.client.admin()
-        try:
-            info = admin.describe_topics([topic.name], _TIMEOUT_S)[topic.name]
-            partitions = [TopicPartition(topic.name, number) for number in range(info.partitions if info else 0)]
-            ends = admin.end_offsets(partitions, _TIMEOUT_S)
-        finally:
-            admin.close()
+        ends = self._ends(topic.name)
         found = list(self._read_to(topic, {tp: end for tp, end in ends.items() if end > 0}))
         return sorted(found, key=lambda record: (record.partition, record.offset))
+
+    def _ends(self, topic: str) -> dict[TopicPartition, int]:
+        """Asked again for a while: a topic that was made a moment ago has no leaders yet."""
+        admin = self.client.admin()
+        give_up = time.monotonic() + _TIMEOUT_S
+        try:
+            while True:
+                try:
+                    info = admin.describe_topics([topic], _TIMEOUT_S)[topic]
+                    return admin.end_offsets([TopicPartition(topic, n) for n in range(info.partitions if info else 0)], _TIMEOUT_S)
+                except RetriableError:
+                    if time.monotonic() > give_up:
+                        raise
+                    time.sleep(_PAUSE_S)
+        finally:
+            admin.close()
 
     def _read_to(self, topic: Topic[K, V], ends: dict[TopicPartition, int]) -> Iterator[Record[K, V]]:
         decode = topic.value_serde.decoder(None)

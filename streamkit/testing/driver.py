@@ -32,8 +32,9 @@ _SETTLE_STEPS = 100_000
 class TestDriver:
     """Runs an app on the embedded broker, synchronously: every call returns when all that follows from it is committed.
 
-    ``partitions`` of every source and sink topic (a number, or by topic name). The clock stands still until `advance`. Records that
-    come late, null or broken are treated as in a service; an error stops the driver and is raised by the call that caused it.
+    ``partitions`` of every source and sink topic (a number, or by topic name). The clock stands still until `advance`. Records
+    that come late, null or broken are treated as in a service; an error stops the driver and is raised by the call that caused
+    it.
 
     >>> import streamkit as sk
     >>> class Bid(sk.Model):
@@ -95,8 +96,8 @@ class TestDriver:
         partition: int | None = None,
         headers: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Appends records to a topic and processes them. ``timestamp`` defaults to the driver's clock, the partition to that of the
-        key (0 without one). A value may be None: a null record."""
+        """Appends records to a topic and processes them. ``timestamp`` defaults to the driver's clock, the partition to that of
+        the key (0 without one). A value may be None: a null record."""
         encode = topic.value_serde.encoder()
         wire_key = topic.key_serde.encode_one(key)
         for value in values:
@@ -111,7 +112,7 @@ class TestDriver:
             )
         self.settle()
 
-    def send_raw(  # noqa: PLR0913 - a Kafka record has that many parts
+    def send_raw(
         self,
         topic: str,
         value: bytes | None,
@@ -154,7 +155,7 @@ class TestDriver:
 
     def advance(self, duration: str | timedelta) -> None:
         """Moves the clock, for what depends on wall time (idle partitions), and processes what follows."""
-        self.clock.advance(duration_ms(duration) / 1000)
+        self.clock.advance(duration_ms(duration, what="advance") / 1000)
         self.settle()
 
     def end_of_input(self) -> None:
@@ -212,7 +213,9 @@ class TestDriver:
     def _partitions(self, topic: str) -> int:
         info = self._client.admin().describe_topics([topic], 1.0)[topic]
         if info is None:
-            raise DeclarationError(f"the app has no topic '{topic}'; {near_names(topic, sorted(external_topics(self._topology)))}")
+            raise DeclarationError(
+                f"the app has no topic '{topic}'; {near_names(topic, sorted(external_topics(self._topology)))}"
+            )
         return info.partitions
 
 

@@ -35,7 +35,9 @@ class Service:
         self.lines: list[str] = []
         self.running = threading.Event()
         command = [sys.executable, "-m", "tests.support.apps.totals", "--bootstrap", bootstrap, "--run", run, *arguments]
-        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "1"})
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "1"}
+        )
         self._reader = threading.Thread(target=self._follow, daemon=True)
         self._reader.start()
 

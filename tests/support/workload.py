@@ -1,7 +1,7 @@
 """Generated events with out-of-order and late records, and what a windowed aggregation of them must give.
 
-The reference shares nothing with the engine: plain loops over plain dicts, from the written semantics (a record is late for a window iff
-the watermark of its own partition before it had passed the window's end + grace).
+The reference shares nothing with the engine: plain loops over plain dicts, from the written semantics (a record is late for a
+window iff the watermark of its own partition before it had passed the window's end + grace).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Event:
     at_ms: int
 
 
-def generate(  # noqa: PLR0913 - the shape of a workload
+def generate(
     count: int, *, keys: int, partitions: int, seed: int, out_of_order: float = 0.05, late: float = 0.01, step_ms: int = 20
 ) -> list[Event]:
-    """Events in the order in which they are produced. Time runs on by ``step_ms`` an event; an out-of-order one lies up to 4 s back,
-    a late one 30 to 60 s."""
+    """Events in the order in which they are produced. Time runs on by ``step_ms`` an event; an out-of-order one lies up to 4 s
+    back, a late one 30 to 60 s."""
     rng = random.Random(seed)
     events = []
     for number in range(count):

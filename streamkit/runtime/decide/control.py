@@ -20,7 +20,7 @@ class LastWord:
     at: float
 
 
-def due(  # noqa: PLR0913 - facts
+def due(
     word: TaskWord, last: LastWord | None, *, now: float, windows: Sequence[FixedWindow], interval_s: float, heartbeat_s: float
 ) -> bool:
     """Whether this word must go out with the next transaction.

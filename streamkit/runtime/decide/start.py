@@ -1,11 +1,11 @@
 """Where a partition starts after it was assigned.
 
-    committed?  state in changelog?   in the log?       ended before?   ->
-    no          no                    -                 -               FROM_EARLIEST (and commit that position, R29)
-    no          yes                   -                 -               REFUSE: offsets of the group are gone (R14)
-    yes         -                     below log start   -               REFUSE: records were deleted unread
-    yes         -                     yes               yes             REFUSE, unless this run also ends and nothing is new
-    yes         -                     yes               no              RESUME
+committed?  state in changelog?   in the log?       ended before?   ->
+no          no                    -                 -               FROM_EARLIEST (and commit that position, R29)
+no          yes                   -                 -               REFUSE: offsets of the group are gone (R14)
+yes         -                     below log start   -               REFUSE: records were deleted unread
+yes         -                     yes               yes             REFUSE, unless this run also ends and nothing is new
+yes         -                     yes               no              RESUME
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def start(facts: StartFacts) -> FromEarliest | Resume | Refuse:
     if metadata.ended and not (facts.until_end and facts.end_offset <= committed.offset):
         return Refuse(
             FinishedError(
-                f"group '{facts.group}' already ran to the end of {facts.tp} (--until-end at offset {committed.offset}) and closed its "
-                "last windows; going on would give them a second result. Reset the app (streamkit reset) or give it another name"
+                f"group '{facts.group}' already ran to the end of {facts.tp} (--until-end at offset {committed.offset}) and "
+                "closed its last windows; going on would give them a second result. Reset the app (streamkit reset), or rename it"
             )
         )
     return Resume(committed.offset, metadata)

@@ -69,7 +69,8 @@ def _time_misfit(config: Mapping[str, str]) -> str | None:
 
 
 def _differs(name: str, config: Mapping[str, str], wanted: str, why: str) -> str:
+    value = f"[{wanted}]" if "," in wanted else wanted
     return (
         f"{name} is {config.get(name)!r} but must be {wanted!r}: {why}. "
-        f"Change it with kafka-configs.sh --alter --entity-type topics --add-config {name}={f'[{wanted}]' if ',' in wanted else wanted}"
+        f"Change it with kafka-configs.sh --alter --entity-type topics --add-config {name}={value}"
     )

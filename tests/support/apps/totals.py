@@ -26,7 +26,11 @@ def make_app(run: str) -> sk.App:
     events = app.stream(
         sk.Topic(f"events-{run}", key=str, value=Event), event_time=sk.event_time("at", out_of_orderness="5s", idle_after="2s")
     )
-    totals = events.key_by("key").window(sk.tumbling("10s")).aggregate("per-key", n=sk.count(), total=sk.sum("value"), high=sk.max("value"))
+    totals = (
+        events.key_by("key")
+        .window(sk.tumbling("10s"))
+        .aggregate("per-key", n=sk.count(), total=sk.sum("value"), high=sk.max("value"))
+    )
     totals.on_close().to(sk.Topic(f"totals-{run}"))
     totals.late().to(sk.Topic(f"late-{run}", key=str, value=Event))
     return app

@@ -220,7 +220,7 @@ def test_large_blocks_are_cut_and_too_large_entries_named() -> None:
     blocks = [key for key, _ in writer.collect(store, at(0)) if key.startswith(b"block")]
     assert len(blocks) >= 3
     store.update(np.array([10]), ["big"], [Column(["x" * 3000], None, Kind.STR)])
-    with pytest.raises(StateError, match="store 'texts'.*'big'"):
+    with pytest.raises(StateError, match=r"store 'texts'.*'big'"):
         list(writer.collect(store, at(0)))
 
 
