@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from streamkit.dsl.declarations import Declarations
 from streamkit.dsl.event_time import check_event_time
@@ -136,6 +136,7 @@ class App:
         create_topics: int = 0,
         settings: EngineSettings | None = None,
         kafka: dict[str, str] | None = None,
+        log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO",
     ) -> None:
         """Runs one worker in this process until SIGTERM or SIGINT, which finish the batch in hand, commit and leave the group.
 
@@ -143,6 +144,7 @@ class App:
         ``kafka`` passes librdkafka properties on (SASL, SSL). ``until_end`` stops where the topics ended at the start,
         and closes all windows; a live service waits for the watermark. ``on_error`` is "stop", "skip" or a function of the
         `RecordError` that returns either. ``create_topics`` makes missing topics with that many partitions, for a first try.
+        ``log_level`` is for the log on standard error; below WARNING it has a line for every step in the service's life.
 
         `StartError`: no broker answers, a topic is missing or does not fit. `RecordError`: a record that cannot be processed,
         with nothing of its transaction committed.
@@ -154,7 +156,7 @@ class App:
         topology = self.topology()
         engine = settings or _default_settings()
         client = broker.client if broker is not None else _client(bootstrap_servers, kafka or {}, engine)
-        configure()
+        configure(level=log_level)
         options = RunOptions(until_end=until_end, on_error=on_error, create_topics=create_topics)
         run_service(topology, client, engine, options, service_log({"app": self.name, "worker": socket.gethostname()}))
 
