@@ -109,7 +109,8 @@ class Broker:
             while True:
                 try:
                     info = admin.describe_topics([topic], _TIMEOUT_S)[topic]
-                    return admin.end_offsets([TopicPartition(topic, n) for n in range(info.partitions if info else 0)], _TIMEOUT_S)
+                    partitions = [TopicPartition(topic, number) for number in range(info.partitions if info else 0)]
+                    return admin.end_offsets(partitions, _TIMEOUT_S)
                 except RetriableError:
                     if time.monotonic() > give_up:
                         raise
