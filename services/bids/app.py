@@ -1,12 +1,13 @@
 """Bids of an auction: what they sum up to over all, and per item.
 
-Two pipelines over one topic. ``bids`` may be unordered by up to ten seconds, and a partition that is silent for five seconds does not
-hold time up. Run it with `python services/bids/app.py` or `streamkit run services.bids.app:app`.
+Two pipelines over one topic. A bid may come up to ten seconds out of order, and a partition that is read to its end and silent
+for five seconds does not hold time up. Run it with ``python services/bids/app.py`` or ``streamkit run services.bids.app:app``.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import streamkit as sk
 
@@ -21,7 +22,7 @@ class Bid(sk.Model):
 
 
 class Total(sk.Model):
-    """The sum of all bids of a window so far."""
+    """The sum of all bids of a window."""
 
     window_start: datetime
     window_end: datetime
@@ -31,7 +32,7 @@ class Total(sk.Model):
 class ItemTotal(sk.Model):
     """What was bid for one item in one minute."""
 
-    item: str | None
+    item: str
     window_start: datetime
     window_end: datetime
     bids: int
@@ -39,28 +40,43 @@ class ItemTotal(sk.Model):
     highest: float
 
 
-BIDS = sk.Topic("bids", key=str, value=Bid)
-LATE = sk.Topic("bids-late", key=str, value=Bid)
-TOTALS = sk.Topic("bid-totals", value=Total)
-ITEM_TOTALS = sk.Topic("bid-totals-per-item", key=str, value=ItemTotal)
+class Topics(NamedTuple):
+    """Every topic that the service reads or writes."""
+
+    bids: sk.Topic[str, Bid]
+    totals: sk.Topic[bytes | None, Total]
+    item_totals: sk.Topic[str, ItemTotal]
+    late: sk.Topic[str, Bid]
 
 
-def make_app(name: str = "bids", bids_topic: sk.Topic[str, Bid] = BIDS, totals_topic: sk.Topic[bytes | None, Total] = TOTALS,
-             item_totals_topic: sk.Topic[str, ItemTotal] = ITEM_TOTALS, late_topic: sk.Topic[str, Bid] = LATE) -> sk.App:  # fmt: skip
-    """The app over these topics; demos and tests give it topics of their own."""
+def topics(suffix: str = "") -> Topics:
+    """The service's topics; with a suffix those of a demo or a test, apart from the real ones."""
+    return Topics(
+        bids=sk.Topic(f"bids{suffix}", key=str, value=Bid),
+        totals=sk.Topic(f"bid-totals{suffix}", value=Total),
+        item_totals=sk.Topic(f"bid-totals-per-item{suffix}", key=str, value=ItemTotal),
+        late=sk.Topic(f"bids-late{suffix}", key=str, value=Bid),
+    )
+
+
+TOPICS = topics()
+
+
+def make_app(name: str = "bids", topics: Topics = TOPICS) -> sk.App:
+    """The service over these topics."""
     app = sk.App(name)
-    bids = app.stream(bids_topic, event_time=sk.event_time("bidtime", out_of_orderness="10s", idle_after="5s"))
+    bids = app.stream(topics.bids, event_time=sk.event_time("bidtime", out_of_orderness="10s", idle_after="5s"))
 
     totals = bids.globally().window(sk.cumulating("10m", step="2m")).aggregate("totals", price=sk.sum("price"))
-    totals.on_close().to(totals_topic)
+    totals.on_close().to(topics.totals)
 
     per_item = (
         bids.key_by("item")
         .window(sk.tumbling("1m", grace="30s"))
         .aggregate("per-item", bids=sk.count(), total=sk.sum("price"), highest=sk.max("price"))
     )
-    per_item.on_close().to(item_totals_topic)
-    per_item.late().to(late_topic)
+    per_item.on_close().to(topics.item_totals)
+    per_item.late().to(topics.late)
     return app
 
 
