@@ -47,6 +47,10 @@ format: $(DEV) ## Format, and repair what ruff can repair
 bench-quick: $(DEV) ## Throughput beside a hand-written loop, in one short run
 	@$(PY) -m benchmarks.quick
 
+.PHONY: schemas
+schemas: $(DEV) ## Write the schemas of the services' topics from their models
+	@$(PY) -m tests.support.schemas
+
 .PHONY: broker
 broker: $(DEV) ## Start a real Kafka for an hour and print its address
 	@$(PY) -m tests.support.broker
