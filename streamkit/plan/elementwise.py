@@ -23,7 +23,7 @@ _ALLOWED: dict[str, frozenset[str]] = {
     namespace: _words(names)
     for namespace, names in {
         "": """
-            Abs AsStruct Atan2 Ceil Clip Coalesce Cut Erf Erfc Exp FillNull Floor Hash Log Log1p MaxHorizontal
+            Abs AsStruct Atan2 Bin Ceil Clip Coalesce Cut Erf Erfc Exp FillNull Floor Hash Log Log1p MaxHorizontal
             MeanHorizontal MinHorizontal Negate Reinterpret RepeatBy Replace ReplaceStrict Round RoundSF Sign SumHorizontal
             ToPhysical Truncate""",
         "Boolean": """
@@ -52,6 +52,7 @@ _ALLOWED: dict[str, frozenset[str]] = {
         "ArrayExpr": """
             ArgMax ArgMin Concat Contains CountMatches Dot Get Join Length Max Mean Median Min Shift Slice Sort Std Sum ToList
             ToStruct Var""",
+        "Sql": "Binary",  # operators in the text of pl.sql_expr
         # cut() gives categories, made from its own breaks; other categories are numbered by arrival and stay out.
         "Categorical": "EndsWith LenBytes LenChars Slice StartsWith",
     }.items()
@@ -224,6 +225,12 @@ def _check_function(tree: Any, body: dict[str, Any], *, in_list: bool) -> None:
                 "guesses the format from the first values of a batch",
                 'Give the format: to_datetime("%Y-%m-%d %H:%M")',
             )
+    if name == "Bin" and not (isinstance(options, dict) and "Breaks" in str(options.get("method"))[:60]):
+        raise NotElementwiseError(
+            formula(tree),
+            "puts its borders where the values of a batch are",
+            "Give the borders: bin_intervals([0, 10, 100], ...)",
+        )
     if name == "JsonDecode" and options is None:
         raise NotElementwiseError(formula(tree), "guesses the type from the values of a batch", "Give the dtype")
     literal = _LITERAL_ARGUMENTS.get((namespace, name), ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -68,6 +68,21 @@ def expression_text(expr: pl.Expr) -> str:
         return str(expr)
 
 
+def evaluate(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
+    """The expressions over a frame, each record's values being the same whatever records are beside it.
+
+    Polars divides a column by a number by multiplying with its reciprocal, but divides a chunk of length one exactly: 3.0 / 10 is
+    0.3 alone and 0.30000000000000004 among others. So a record that is alone is given itself for company, in one chunk (`concat`
+    and `gather` would leave two, or a scalar). A frame of several rows must not be made of chunks either.
+
+    >>> [evaluate(pl.DataFrame({"x": values}), [pl.col("x") / 10])["x"][0] for values in ([3.0], [3.0, 4.0])]
+    [0.30000000000000004, 0.30000000000000004]
+    """
+    if frame.height != 1:
+        return frame.select(expressions)
+    return pl.DataFrame([column.clone().extend(column) for column in frame]).select(expressions).head(1)
+
+
 def root_names(expr: pl.Expr) -> tuple[str, ...]:
     """The columns that an expression reads, each once, in order of appearance."""
     return tuple(dict.fromkeys(_columns(tree_of(expr))))
@@ -99,6 +114,7 @@ def expression_field(expr: pl.Expr, schema: Schema) -> Field:
                 "use map() with a function, or select the column as it is"
             )
     _refuse_guessed_dates(tree, fields)
+    _refuse_bare_hash(tree)
     if any(field.kind is Kind.ANY for field in fields.values()):
         return ANY_FIELD
     dtype = _result_dtype(expr, fields, tree)
@@ -157,6 +173,18 @@ def _refuse_guessed_dates(tree: Any, fields: Mapping[str, Field]) -> None:
             )
     for child in children(tree):
         _refuse_guessed_dates(child, fields)
+
+
+def _refuse_bare_hash(tree: Any) -> None:
+    """Half of all hashes are beyond the signed 64 bits of an int: better said here than at every second record."""
+    kind, body = node_of(tree)
+    if kind == "Alias":
+        _refuse_bare_hash(body[0])
+    elif kind == "Function" and function_path(body["function"])[1] == "Hash":
+        raise ExpressionError(
+            f"expression '{formula(tree)}': a hash is an unsigned number of 64 bits, and an int of a record is signed; take a part "
+            "of it, such as .hash() % 1000"
+        )
 
 
 def _kind_of(dtype: pl.DataType) -> tuple[Kind, Any]:

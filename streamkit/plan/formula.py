@@ -17,7 +17,7 @@ _OPERATORS = {
 }  # fmt: skip
 _NAMESPACES = {
     "Boolean", "Pow", "Trigonometry", "Bitwise", "StringExpr", "TemporalExpr", "Business", "BinaryExpr", "StructExpr", "ListExpr",
-    "ArrayExpr", "Categorical", "Range", "Extension", "Random", "RollingExpr", "RollingExprBy",
+    "ArrayExpr", "Categorical", "Range", "Extension", "Random", "Sql", "RollingExpr", "RollingExprBy",
 }  # fmt: skip
 _LONGEST = 60
 

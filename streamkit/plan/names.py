@@ -61,6 +61,15 @@ def changelog_topic(app: str, name: str) -> str:
     return f"{app}.{name}.changelog"
 
 
+def is_internal(topic: str, app: str) -> bool:
+    """Whether a topic is one of the app's own, of this or an older version of its plan.
+
+    >>> is_internal("bids.totals.changelog", "bids"), is_internal("bids-late", "bids")
+    (True, False)
+    """
+    return topic.startswith(f"{app}.") and topic.endswith((".changelog", ".repartition"))
+
+
 def near_names(name: str, known: Iterable[str]) -> str:
     """For the end of an error: the nearest of the known names, then all of them (at most 20).
 
