@@ -24,6 +24,27 @@ logger = logging.getLogger("streamkit.kafka")
 _DISTURBANCES = frozenset({"FAIL", "REQTMOUT", "STATE", "NODENAME", "CONNECT", "DISCONNECT", "BROKERFAIL"})
 _COORDINATOR = "TxnCoordinator"
 _LATELY_S = 60.0
+_REPEAT_AFTER_S = 10.0
+_REMEMBERED_LINES = 100
+
+
+class Repeats:
+    """Which lines were written a moment ago: while a broker is away, librdkafka says so ten times a second."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._said: dict[str, float] = {}
+
+    def is_news(self, line: str) -> bool:
+        """Whether to write the line; it counts as written then."""
+        now = self._now()
+        if now - self._said.get(line, -_REPEAT_AFTER_S) < _REPEAT_AFTER_S:
+            return False
+        self._said.pop(line, None)
+        self._said[line] = now
+        if len(self._said) > _REMEMBERED_LINES:
+            del self._said[next(iter(self._said))]  # the one said longest ago
+        return True
 
 
 class LogTap:
@@ -35,6 +56,7 @@ class LogTap:
     def __init__(self, *, debug: bool = False, on_log: Callable[[str], None] | None = None) -> None:
         self._debug = debug
         self._on_log = on_log
+        self._repeats = Repeats()
         self.disturbance: str | None = None
 
     def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
@@ -42,7 +64,8 @@ class LogTap:
         if facility in _DISTURBANCES and _COORDINATOR in text:
             self.disturbance = f"{facility} {text}"
         if level > logging.DEBUG or self._debug:
-            logger.log(level, "%s [%s] %s", facility, client, text)
+            if level <= logging.DEBUG or self._repeats.is_news(f"{facility} {client} {text}"):
+                logger.log(level, "%s [%s] %s", facility, client, text)
             if self._on_log is not None:
                 self._on_log(f"{facility} {text}")
 
@@ -62,13 +85,15 @@ class ErrorEvents:
         self.fatal: KafkaError | None = None
         self._trouble = ""
         self._trouble_at = 0.0
+        self._repeats = Repeats()
 
     def __call__(self, error: KafkaError) -> None:
         """Called by librdkafka while it is polled; must not raise."""
         if _is_refusal(error):
             self.refused = error
         self._trouble, self._trouble_at = error.str(), time.monotonic()
-        logger.warning("%s: %s [%s]", self._client, error.str(), error.name())
+        if self._repeats.is_news(error.str()):
+            logger.warning("%s: %s [%s]", self._client, error.str(), error.name())
 
     @contextmanager
     def caught(self) -> Iterator[None]:

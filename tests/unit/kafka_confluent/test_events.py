@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamkit.errors import FatalError, RetriableError
 from streamkit.kafka.client import GroupMetadata
 from streamkit.kafka.confluent import group_metadata
-from streamkit.kafka.confluent.events import ErrorEvents, LogTap
+from streamkit.kafka.confluent.events import ErrorEvents, LogTap, Repeats
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,21 @@ def test_lines_go_to_the_logger_and_to_the_listener_but_debug_lines_only_if_aske
             tap.log(logging.WARNING, "", "GETPID", "p", "news")
     assert heard == ["GETPID news", "STATE detail", "GETPID news"]
     assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "WARNING"]
+
+
+def test_a_line_that_repeats_is_written_once_in_a_while():
+    now = [0.0]
+    repeats = Repeats(lambda: now[0])
+    assert [repeats.is_news("down"), repeats.is_news("down"), repeats.is_news("up")] == [True, False, True]
+    now[0] = 10.0
+    assert repeats.is_news("down")
+
+
+def test_what_was_said_is_remembered_within_bounds():
+    repeats = Repeats(lambda: 0.0)
+    assert all(repeats.is_news(str(number)) for number in range(1_000))
+    assert not repeats.is_news("999")
+    assert repeats.is_news("0")
 
 
 @pytest.mark.parametrize(
