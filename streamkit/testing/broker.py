@@ -25,7 +25,8 @@ V = TypeVar("V")
 
 _TIMEOUT_S = 30.0
 _PAUSE_S = 0.05
-_FOREVER = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
+FOREVER = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
+"""Settings of a topic for trying things: event times of any year are taken and kept."""
 
 
 class Broker:
@@ -66,7 +67,7 @@ class Broker:
         """Creates a topic that keeps its records for ever (``config`` overrides); one that exists is left as it is."""
         admin = self.client.admin()
         try:
-            admin.create_topics([NewTopic(_name(topic), partitions, config={**_FOREVER, **(config or {})})], _TIMEOUT_S)
+            admin.create_topics([NewTopic(_name(topic), partitions, config={**FOREVER, **(config or {})})], _TIMEOUT_S)
         finally:
             admin.close()
 

@@ -22,6 +22,7 @@ from streamkit.record.model import Record, Row
 from streamkit.runtime.failures import FailurePolicy, OnError
 from streamkit.runtime.topics import external_topics, lay_out
 from streamkit.runtime.worker import Worker
+from streamkit.testing.broker import FOREVER
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -74,7 +75,7 @@ class TestDriver:
         self._read_up_to: dict[str, dict[int, int]] = {}
         for name in external_topics(self._topology):
             count = partitions if isinstance(partitions, int) else partitions.get(name, 1)
-            self.cluster.create_topic(name, count)
+            self.cluster.create_topic(name, count, FOREVER)
         self._client: MemoryClient
         self.worker: Worker
         self._start()
