@@ -12,7 +12,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.streamkit-runtime# stamp: the project is installed, with what a service needs
 DEV := $(VENV)/.streamkit-dev# stamp: and with what tests and checks need
-FAST_TIERS := unit conformance golden plan driver arch docs sim
+FAST_TIERS := unit conformance golden plan driver services arch docs sim
 TYPED := $(wildcard streamkit services tests/support benchmarks)
 
 .PHONY: help
