@@ -11,7 +11,7 @@ from streamkit.errors import DeclarationError
 Duration = str | timedelta
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_TEXT = re.compile(r"(-?)(\d+)(ms|s|m|h|d)")
+_TEXT = re.compile(r"(-?)([0-9]+)(ms|s|m|h|d)")
 _LONGEST_MS = 100 * 365 * 86_400_000  # a hundred years: far below what int64 milliseconds hold, far above any sane window
 
 

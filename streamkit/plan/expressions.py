@@ -182,8 +182,8 @@ def _refuse_bare_hash(tree: Any) -> None:
         _refuse_bare_hash(body[0])
     elif kind == "Function" and function_path(body["function"])[1] == "Hash":
         raise ExpressionError(
-            f"expression '{formula(tree)}': a hash is an unsigned number of 64 bits, and an int of a record is signed; take a part "
-            "of it, such as .hash() % 1000"
+            f"expression '{formula(tree)}': a hash is an unsigned number of 64 bits, and an int of a record is signed; take a "
+            "part of it, such as .hash() % 1000"
         )
 
 

@@ -78,7 +78,7 @@ def cut(plan: Plan) -> Topology:
 
 
 def _upstream_first(sinks: Iterable[Sink]) -> list[Node]:
-    """All nodes above the sinks, each once and after its inputs. Not recursive: a pipeline may have thousands of steps."""
+    """All nodes above the sinks, each once and after its inputs."""
     found: dict[Node, None] = {}
     for sink in sinks:
         todo: list[tuple[Node, bool]] = [(sink, False)]

@@ -1,0 +1,54 @@
+"""What changes the fingerprint of a store, and what does not."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+import streamkit as sk
+from streamkit.plan.fingerprint import fingerprint
+
+
+class Order(sk.Model):
+    shop: str
+    number: int
+    amount: float
+
+
+def of(key="shop", window=None, **outputs):
+    app = sk.App("shop")
+    orders = app.stream(sk.Topic("orders", value=Order))
+    keyed = orders.globally() if key is None else orders.key_by(key)
+    totals = keyed.window(window or sk.tumbling("1m")).aggregate("totals", **(outputs or {"n": sk.count()}))
+    totals.on_close().to(sk.Topic("totals"))
+    return fingerprint(app.topology().parts[-1].stores[0])
+
+
+def test_it_is_the_same_in_every_process():
+    assert of() == of() == "3b4bd634a4ce6b06"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: of(key="number"),
+        lambda: of(key=None),
+        lambda: of(window=sk.tumbling("2m")),
+        lambda: of(window=sk.tumbling("1m", offset="1s")),
+        lambda: of(window=sk.cumulating("1m", step="20s")),
+        lambda: of(m=sk.count()),
+        lambda: of(n=sk.sum("number")),
+        lambda: of(n=sk.count(), m=sk.count()),
+    ],
+)
+def test_key_window_and_outputs_change_it(other):
+    assert other() != of()
+
+
+def test_kinds_of_inputs_change_it():
+    assert of(n=sk.sum("number")) != of(n=sk.sum("amount"))
+
+
+def test_grace_and_expressions_do_not():
+    assert of(window=sk.tumbling("1m", grace="1h")) == of()
+    assert of(n=sk.sum("amount")) == of(n=sk.sum(pl.col("amount") * 2))

@@ -1,0 +1,155 @@
+"""Windows, aggregates, and the rows that they give."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+import streamkit as sk
+from streamkit.errors import DeclarationError, ExpressionError, SchemaError
+from streamkit.eventtime.windows import FixedWindow
+
+
+class Order(sk.Model):
+    shop: str
+    number: int
+    amount: float
+    fee: Decimal
+    at: datetime
+    tags: list[str]
+    discount: float | None = None
+
+
+@pytest.fixture
+def orders():
+    return sk.App("shop").stream(sk.Topic("orders", key=str, value=Order))
+
+
+def row(keyed, **outputs):
+    return str(keyed.window(sk.tumbling("1m")).aggregate("totals", **outputs)._node.schema)
+
+
+def test_windows():
+    assert sk.tumbling("1m") == FixedWindow("tumbling", 60_000, 60_000)
+    assert sk.tumbling(timedelta(hours=1), offset="-5m", grace="10s") == FixedWindow(
+        "tumbling", 3_600_000, 3_600_000, -300_000, 10_000
+    )
+    assert sk.cumulating("10m", "2m", grace="1s") == FixedWindow("cumulating", 600_000, 120_000, 0, 1_000)
+
+
+@pytest.mark.parametrize(
+    "window,said",
+    [
+        (lambda: sk.tumbling("0s"), "size must be longer than 0"),
+        (lambda: sk.tumbling("-1m"), "tumbling window: size: a duration must not be negative"),
+        (lambda: sk.tumbling("1 minute"), "size: '1 minute' is not a duration"),
+        (lambda: sk.tumbling(60), "size: 60 has no unit"),
+        (lambda: sk.tumbling("1m", grace="-1s"), "grace: a duration must not be negative"),
+        (lambda: sk.tumbling("1m", grace=None), "grace: None is not a duration"),
+        (lambda: sk.cumulating("10m", step="3m"), "must be a multiple of step"),
+        (lambda: sk.cumulating("10m", step="0s"), "step must be longer than 0"),
+        (lambda: sk.cumulating("10m", step="20m"), "must be a multiple of step"),
+    ],
+)
+def test_wrong_windows(window, said):
+    with pytest.raises(DeclarationError, match=said):
+        window()
+
+
+def test_a_result_row_has_key_window_and_outputs(orders):
+    expected = "{shop: str, window_start: datetime, window_end: datetime, n: int}"
+    assert row(orders.key_by("shop"), n=sk.count()) == expected
+
+
+def test_key_columns_of_a_result_row(orders):
+    window = "window_start: datetime, window_end: datetime, n: int}"
+    assert row(orders.key_by("shop", "number"), n=sk.count()) == "{shop: str, number: int, " + window
+
+
+@pytest.mark.parametrize(
+    "keyed,key",
+    [
+        (lambda orders: orders.globally(), ""),
+        (lambda orders: orders.by_record_key(), "key: str | null, "),
+        (lambda orders: orders.key_by(lambda order: order.shop, name="by-shop"), "key: any | null, "),
+        (lambda orders: orders.key_by("shop").by_record_key(), "shop: str, "),
+    ],
+)
+def test_other_keys_of_a_result_row(orders, keyed, key):
+    assert row(keyed(orders), n=sk.count()) == f"{{{key}window_start: datetime, window_end: datetime, n: int}}"
+
+
+def test_a_window_over_results_keeps_the_name_of_the_key(orders):
+    minutes = orders.key_by("shop").window(sk.tumbling("1m")).aggregate("minutes", n=sk.count())
+    hours = minutes.on_close().filter(pl.col("n") > 1).by_record_key().window(sk.tumbling("1h")).aggregate("hours", n=sk.sum("n"))
+    assert str(hours._node.schema) == "{shop: str, window_start: datetime, window_end: datetime, n: int}"
+
+
+@pytest.mark.parametrize(
+    "aggregator,field",
+    [
+        (sk.count(), "int"),
+        (sk.count("discount"), "int"),
+        (sk.sum("number"), "int"),
+        (sk.sum("amount"), "float"),
+        (sk.sum("fee"), "decimal"),
+        (sk.sum("discount"), "float | null"),
+        (sk.sum(pl.col("amount") * pl.col("number")), "float"),
+        (sk.sum(pl.col("discount").fill_null(0)), "float"),
+        (sk.mean("number"), "float"),
+        (sk.mean("fee"), "decimal"),
+        (sk.min("at"), "datetime"),
+        (sk.max("shop"), "str"),
+    ],
+)
+def test_types_of_outputs(orders, aggregator, field):
+    assert row(orders.globally(), out=aggregator).endswith(f"out: {field}}}")
+
+
+@pytest.mark.parametrize(
+    "outputs,error,said",
+    [
+        ({"total": sk.sum("prise")}, ExpressionError, "aggregate 'totals', output 'total': .*unknown column 'prise'"),
+        ({"total": sk.sum("shop")}, SchemaError, r"output 'total': sum\(shop\) needs a number, but its input is str"),
+        ({"total": sk.mean("at")}, SchemaError, "needs a number"),
+        ({"most": sk.max("tags")}, SchemaError, "values that can be ordered"),
+        ({"total": sk.sum(pl.col("fee") * 2)}, ExpressionError, "use map"),
+        ({}, DeclarationError, r"no outputs: give at least one, such as n=sk.count\(\)"),
+        ({"window_end": sk.count()}, SchemaError, "name of a key or window column"),
+        ({"shop": sk.count()}, SchemaError, "name of a key or window column"),
+        ({"n": 3}, DeclarationError, "expected an aggregator such as sk.sum"),
+        ({"n": sk.count}, DeclarationError, "expected an aggregator"),
+    ],
+)
+def test_wrong_outputs(orders, outputs, error, said):
+    with pytest.raises(error, match=said):
+        orders.key_by("shop").window(sk.tumbling("1m")).aggregate("totals", **outputs)
+
+
+@pytest.mark.parametrize("function", [sk.sum, sk.min, sk.max, sk.mean, sk.count])
+def test_inputs_are_elementwise_columns_or_expressions(function):
+    with pytest.raises(ExpressionError, match="not elementwise"):
+        function(pl.col("amount").sum())
+    with pytest.raises(DeclarationError, match="name of a column or an expression"):
+        function(3)
+
+
+def test_the_name_is_kebab_case(orders):
+    with pytest.raises(DeclarationError, match="write it as 'price-by-item'"):
+        orders.globally().window(sk.tumbling("1m")).aggregate("price_by_item", n=sk.count())
+
+
+def test_a_window_is_a_window(orders):
+    with pytest.raises(DeclarationError, match=r'expected sk.tumbling\("1m"\)'):
+        orders.globally().window("1m")
+
+
+def test_late_records_are_the_records_themselves(orders):
+    totals = orders.globally().window(sk.tumbling("1m")).aggregate("totals", n=sk.count())
+    assert totals.late()._node.schema.type is Order
+    totals.late().to(sk.Topic("late", key=str, value=Order))
+    keyed = orders.key_by("number").window(sk.tumbling("1m")).aggregate("per-number", n=sk.count())
+    assert keyed.late()._node.key_type is int
