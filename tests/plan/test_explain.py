@@ -109,4 +109,4 @@ def test_a_merge_names_all_that_it_reads():
     app = sk.App("shop")
     web, shops = app.stream(sk.Topic("web")), app.stream(sk.Topic("shops"))
     web.merge(shops.filter(bool)).to(sk.Topic("all"))
-    assert "merge                      <- web, 1" in app.describe()
+    assert "merge                    <- web, 1" in app.describe()
