@@ -37,7 +37,7 @@ def sum(x: str | pl.Expr) -> Aggregator:
 def min(x: str | pl.Expr) -> Aggregator:
     """The smallest value, of the type of its input; null values are skipped, over nothing but nulls it is null.
 
-    For numbers, text, datetimes and dates. NaN is skipped unless all is NaN.
+    For numbers, text, datetimes and dates. A NaN makes it NaN (as numpy has it).
 
     >>> import streamkit as sk
     >>> str(sk.min("price"))
@@ -49,7 +49,7 @@ def min(x: str | pl.Expr) -> Aggregator:
 def max(x: str | pl.Expr) -> Aggregator:
     """The largest value, of the type of its input; null values are skipped, over nothing but nulls it is null.
 
-    For numbers, text, datetimes and dates. NaN is skipped unless all is NaN.
+    For numbers, text, datetimes and dates. A NaN makes it NaN (as numpy has it).
 
     >>> import streamkit as sk
     >>> str(sk.max("price"))

@@ -51,7 +51,7 @@ class Stream(Generic[K, V]):
     """Records with a key and a value, as `App.stream` and every step give them. Immutable: a step makes a new stream.
 
     One stream may be used many times; each use sees all records. Records keep key, event time and headers through every step
-    that changes only values. Null values (tombstones) are skipped where a topic is read.
+    that changes only values. A null value (a tombstone) is a `DecodeError` where a topic is read.
 
     >>> import polars as pl, streamkit as sk
     >>> app = sk.App("shop")

@@ -196,7 +196,7 @@ class Merge(Node):
     def __post_init__(self) -> None:
         if len({id(stream) for stream in self.streams}) < len(self.streams):
             raise DeclarationError("merge: a stream cannot be merged with itself; its records would count twice")
-        types = [stream.schema.type for stream in self.streams]
+        types = [stream.schema.type for stream in self.streams if stream.schema.type is not None]
         if len({id(row_type) for row_type in types}) > 1:
             names = ", ".join(type_name(row_type) for row_type in types)
             raise SchemaError(f"merge: the streams have rows of different types ({names}); make them one with map() or into()")
@@ -209,6 +209,8 @@ class Merge(Node):
     def schema(self) -> Schema:
         """What all streams agree on: a field that differs in kind is of any kind, one that some lack makes the schema open."""
         schemas = [stream.schema for stream in self.streams]
+        if any(schema.type is None for schema in schemas):
+            return UNKNOWN
         if len({tuple(schema.fields) for schema in schemas}) > 1 or any(schema.open for schema in schemas):
             return schemas[0] if all(schema == schemas[0] for schema in schemas) else Schema({}, open=True, type=schemas[0].type)
         return Schema({name: _common([s.fields[name] for s in schemas]) for name in schemas[0].names}, type=schemas[0].type)

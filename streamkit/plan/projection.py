@@ -55,7 +55,7 @@ def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
         case Filter(predicate=predicate):
             return _union(wanted, _roots([predicate])) if isinstance(predicate, pl.Expr) else None
         case Select():
-            return _of_select(node, wanted)
+            return None if node.keep else _roots(node.columns.values())  # with_columns hands every other column on
         case WindowAggregate():
             inputs = [aggregator.input for aggregator in node.outputs.values() if aggregator.input is not None]
             return _union(wanted, _roots(inputs))  # wanted: by late(), which hands the records themselves on
@@ -72,15 +72,6 @@ def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
             return _roots(node.columns.values()) if isinstance(node, KeyBy) and node.columns is not None else NOTHING
         case _:  # merge, by_record_key
             return wanted
-
-
-def _of_select(node: Select, wanted: Fields) -> Fields:
-    roots = _roots(node.columns.values())
-    if not node.keep:
-        return roots
-    if wanted is None or node.input.schema.open:
-        return None
-    return _union(wanted - set(node.columns), roots)
 
 
 def _with_event_time(node: Node, fields: Fields) -> Fields:

@@ -307,6 +307,7 @@ def test_a_merge_of_rows_knows_what_both_have(app, orders):
     assert schema(a.merge(a.select("x"))) == "{x: int}"
     assert schema(a.merge(b)) == "{x: any | null}"
     assert schema(a.merge(orders.select("shop"))) == "{...}"
+    assert node(a.merge(a.map(lambda row: row))).schema.type is None
 
 
 @pytest.mark.parametrize(
