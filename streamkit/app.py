@@ -17,6 +17,8 @@ from streamkit.plan.topic import Topic, checked_topic_argument
 from streamkit.plan.topology import Plan, Topology, cut
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamkit.config import EngineSettings
     from streamkit.kafka.client import KafkaClient
     from streamkit.runtime.failures import OnError
@@ -64,7 +66,7 @@ class App:
 
         Their time is the Kafka timestamp unless `event_time` says otherwise. The same topic may be read at several places of an
         app, with the same types and event time: it is consumed once. A new app starts at the earliest record. A record whose
-        bytes do not fit the topic's type is a `DecodeError`; a null value is skipped.
+        bytes do not fit the topic's type, or that has none (a tombstone), is a `DecodeError`.
 
         `SchemaError`: the event time's field is not there or not a time. `DeclarationError`: no topic, or one read in two ways.
 
@@ -136,6 +138,7 @@ class App:
         create_topics: int = 0,
         settings: EngineSettings | None = None,
         kafka: dict[str, str] | None = None,
+        instance_id: str | None = None,
         log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO",
     ) -> None:
         """Runs one worker in this process until SIGTERM or SIGINT, which finish the batch in hand, commit and leave the group.
@@ -144,6 +147,7 @@ class App:
         ``kafka`` passes librdkafka properties on (SASL, SSL). ``until_end`` stops where the topics ended at the start,
         and closes all windows; a live service waits for the watermark. ``on_error`` is "stop", "skip" or a function of the
         `RecordError` that returns either. ``create_topics`` makes missing topics with that many partitions, for a first try.
+        ``instance_id`` tells workers of one app apart (default: the host name); a restart under the same one takes over at once.
         ``log_level`` is for the log on standard error; below WARNING it has a line for every step in the service's life.
 
         `StartError`: no broker answers, a topic is missing or does not fit. `RecordError`: a record that cannot be processed,
@@ -157,8 +161,34 @@ class App:
         engine = settings or _default_settings()
         client = broker.client if broker is not None else _client(bootstrap_servers, kafka or {}, engine)
         configure(level=log_level)
-        options = RunOptions(until_end=until_end, on_error=on_error, create_topics=create_topics)
-        run_service(topology, client, engine, options, service_log({"app": self.name, "worker": socket.gethostname()}))
+        instance = instance_id or socket.gethostname()
+        options = RunOptions(until_end=until_end, on_error=on_error, create_topics=create_topics, instance_id=instance)
+        run_service(topology, client, engine, options, service_log({"app": self.name, "worker": f"{instance}-0"}))
+
+    def reset(
+        self,
+        *,
+        bootstrap_servers: str | None = None,
+        broker: HasClient | None = None,
+        kafka: dict[str, str] | None = None,
+        confirm: Callable[[str, tuple[str, ...]], bool] | None = None,
+    ) -> None:
+        """Takes the app back to its beginning: deletes its positions and its internal topics, with all state in them.
+
+        Source and sink topics are left alone: results that were written stay and will be written again. ``confirm`` is asked
+        with the group and the topics; False leaves everything as it is. `StartError` while a worker of the app is alive.
+        """
+        from streamkit.runtime.reset import plan_reset, reset  # noqa: PLC0415
+
+        settings = _default_settings()
+        client = broker.client if broker is not None else _client(bootstrap_servers, kafka or {}, settings)
+        admin = client.admin()
+        try:
+            planned = plan_reset(self.topology(), admin, settings)
+            if confirm is None or confirm(planned.group, planned.topics):
+                reset(planned, admin, settings)
+        finally:
+            admin.close()
 
 
 def _default_settings() -> EngineSettings:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from streamkit.cli.reset import reset
 from streamkit.cli.run import run
 from streamkit.cli.topology import topology
 from streamkit.errors import StreamkitError
@@ -19,6 +20,7 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 commands.command("run")(run)
+commands.command("reset")(reset)
 commands.command("topology")(topology)
 
 

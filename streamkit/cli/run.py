@@ -29,8 +29,18 @@ def run(
     create_topics: Annotated[
         int, typer.Option(min=0, metavar="PARTITIONS", help="Create missing topics with this many partitions, for a first try.")
     ] = 0,
+    instance_id: Annotated[
+        str | None,
+        typer.Option(envvar="STREAMKIT_INSTANCE_ID", help="Tells workers of one app apart. Default: the host name"),
+    ] = None,
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C, which finish the batch in hand, commit and leave the group."""
     from streamkit.cli.load import load_app
 
-    load_app(app).run(bootstrap_servers=bootstrap_servers, until_end=until_end, on_error=on_error, create_topics=create_topics)
+    load_app(app).run(
+        bootstrap_servers=bootstrap_servers,
+        until_end=until_end,
+        on_error=on_error,
+        create_topics=create_topics,
+        instance_id=instance_id,
+    )

@@ -16,6 +16,7 @@ import polars as pl
 from streamkit.errors import UserFunctionError
 from streamkit.operators.operator import Failures, place
 from streamkit.operators.rows import describe
+from streamkit.plan.expressions import evaluate, root_names
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column, columns_from_frame, frame_of, groups_of_kinds
 from streamkit.record.schema import Kind, Schema
@@ -34,7 +35,7 @@ class Evaluator:
         plain = {name: expr.meta.output_name() for name, expr in expressions.items() if expr.meta.is_column()}
         self._plain = plain
         self._computed = [expr.alias(name) for name, expr in expressions.items() if name not in plain]
-        self._roots = sorted({root for expr in self._computed for root in expr.meta.root_names()})
+        self._roots = sorted({root for expr in self._computed for root in root_names(expr)})
         kinds = [field.kind if (field := schema.field(root)) is not None else Kind.ANY for root in self._roots]
         self._untyped = Kind.ANY in kinds
 
@@ -53,14 +54,14 @@ class Evaluator:
 
     def _compute(self, batch: Batch) -> dict[str, Column]:
         frame = frame_of({root: batch.column(root) for root in self._roots}, len(batch))
-        return columns_from_frame(frame.select(self._computed), len(batch))
+        return columns_from_frame(evaluate(frame, self._computed), len(batch))
 
     def _by_kind(self, batch: Batch) -> dict[str, Column]:
         """Untyped columns: every group of equal kinds on its own, results put back in record order as objects."""
         columns = {root: batch.column(root) for root in self._roots}
         out: dict[str, list[object]] = {expr.meta.output_name(): [None] * len(batch) for expr in self._computed}
         for at, typed in groups_of_kinds(columns, len(batch)):
-            frame = frame_of(typed, len(at)).select(self._computed)
+            frame = evaluate(frame_of(typed, len(at)), self._computed)
             for name, values in out.items():
                 column = frame[name]
                 results = column.to_list() if len(column) == len(at) else column.to_list() * len(at)

@@ -76,10 +76,23 @@ def place(batch: Batch, index: int, operator: str) -> dict[str, object]:
 WATERMARK_HEADER = "streamkit-watermark"
 """On a repartitioned record that is behind its own source partition's watermark: that watermark, decimal milliseconds."""
 
+EVENT_TIME_HEADER = "streamkit-event-time"
+"""On a repartitioned record whose event time is 1970-01-01T00:00Z or before: that time, decimal milliseconds. Kafka's clients
+take the timestamp 0 for "now", and brokers refuse negative ones."""
+
+FIRST_TIMESTAMP = 1
+"""The earliest Kafka timestamp that is sent."""
+
 CONTROL_HEADER = "streamkit-control"
 """On control records (runtime/control.py)."""
 
-_INTERNAL = {WATERMARK_HEADER, KEY_TYPE_HEADER}
+_INTERNAL = {WATERMARK_HEADER, KEY_TYPE_HEADER, EVENT_TIME_HEADER}
+
+
+def kafka_timestamps(timestamps: Int64s) -> list[int]:
+    """Event times as Kafka can hold them."""
+    held: list[int] = np.maximum(timestamps, FIRST_TIMESTAMP).tolist()
+    return held
 
 
 def user_headers(batch: Batch) -> list[Headers | None] | None:

@@ -14,18 +14,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamkit.errors import UserFunctionError
+from streamkit.errors import EncodeError, UserFunctionError
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
 from streamkit.kafka.client import Headers, RecordBatch
 from streamkit.operators import rows
 from streamkit.operators.evaluate import Evaluator
-from streamkit.operators.operator import WATERMARK_HEADER, Failures, Operator, Output, user_headers
+from streamkit.operators.operator import (
+    EVENT_TIME_HEADER,
+    FIRST_TIMESTAMP,
+    WATERMARK_HEADER,
+    Failures,
+    Operator,
+    Output,
+    kafka_timestamps,
+    place,
+    user_headers,
+)
 from streamkit.operators.sink import NULL_KEY_PARTITION, as_keys, encode_keys, encode_values
 from streamkit.operators.source import Decoding, SourceReader
 from streamkit.plan.nodes import EventTime, Globally, KeyBy, Repartition
 from streamkit.plan.wire import repartition_value_serde, wire_serde_of
 from streamkit.record.batch import Batch, pick
 from streamkit.record.columns import Column
+from streamkit.record.schema import Kind
 from streamkit.serdes.keys import KEY_TYPE_HEADER, DynamicKey, key_serde_for
 from streamkit.serdes.serde import Keys
 
@@ -69,15 +80,18 @@ class RepartitionWriter(Operator):
         if len(batch):
             self._produce(values, wire, self._headers(batch, keys), batch.timestamps)
 
-    def _produce(self, values: list[bytes], keys: list[bytes | None], headers: list[Headers] | None, timestamps: Int64s) -> None:
+    def _produce(
+        self, values: list[bytes], keys: list[bytes | None], headers: list[Headers | None] | None, event_times: Int64s
+    ) -> None:
+        timestamps = kafka_timestamps(event_times)
         if None not in keys:
-            self._output.produce_many(self.topic, values, keys, -1, timestamps.tolist(), headers)
+            self._output.produce_many(self.topic, values, keys, -1, timestamps, headers)
             return
         null = np.fromiter((key is None for key in keys), bool, len(keys))
         for at, partition in ((np.flatnonzero(null), NULL_KEY_PARTITION), (np.flatnonzero(~null), -1)):
             if len(at):
                 some = None if headers is None else pick(headers, at)
-                self._output.produce_many(self.topic, pick(values, at), pick(keys, at), partition, timestamps[at].tolist(), some)
+                self._output.produce_many(self.topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at), some)
 
     def _new_keys(self, batch: Batch) -> tuple[Keys, Int64s | None]:
         if isinstance(self.node, Globally):
@@ -92,25 +106,51 @@ class RepartitionWriter(Operator):
     def _values(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
         if self._unchanged and batch.original:
             return batch.wire_values(), None
-        return encode_values(self._serde, self._encode, batch, self._label, self._failures)
+        finite = self._finite(batch)
+        if finite is None:
+            return encode_values(self._serde, self._encode, batch, self._label, self._failures)
+        if not len(finite):
+            return [], finite
+        values, kept = encode_values(self._serde, self._encode, batch.take(finite), self._label, self._failures)
+        return values, finite if kept is None else finite[kept]
 
-    def _headers(self, batch: Batch, keys: Keys) -> list[Headers] | None:
-        headers: list[Headers] | None = None
-        if self._keep_headers:
-            users = user_headers(batch)
-            headers = None if users is None else [list(found or ()) for found in users]
+    def _finite(self, batch: Batch) -> Int64s | None:
+        """The records whose computed floats can travel: JSON has no NaN and no infinity, and null would count as no value."""
+        if not batch.columnar:
+            return None
+        good = np.ones(len(batch), bool)
+        for name in batch.schema.names:
+            column = batch.column(name)
+            if column.kind is Kind.FLOAT and isinstance(column.values, np.ndarray):
+                here = np.isfinite(column.values)
+                good &= here if column.valid is None else here | ~column.valid
+        if bool(good.all()):
+            return None
+        for index in np.flatnonzero(~good).tolist():
+            reason = (
+                "a computed float is NaN or infinite, which cannot go through a repartition topic; use .fill_nan(None) for null"
+            )
+            self._failures.reject(EncodeError(reason, **place(batch, index, self._label)))  # type: ignore[arg-type]
+        return np.flatnonzero(good)
+
+    def _headers(self, batch: Batch, keys: Keys) -> list[Headers | None] | None:
+        """Users' headers where someone behind wants them, our own where there is something to tell; None if there are none."""
+        users = user_headers(batch) if self._keep_headers else None
+        own: dict[int, Headers] = {}
         if batch.watermarks is not None:
-            headers = headers or [[] for _ in range(len(batch))]
-            behind = np.flatnonzero(batch.timestamps <= batch.watermarks)
-            for index in behind.tolist():
-                headers[index].append((WATERMARK_HEADER, b"%d" % batch.watermarks[index]))
+            for index in np.flatnonzero(batch.timestamps <= batch.watermarks).tolist():
+                own.setdefault(index, []).append((WATERMARK_HEADER, b"%d" % batch.watermarks[index]))
+        for index in np.flatnonzero(batch.timestamps < FIRST_TIMESTAMP).tolist():
+            own.setdefault(index, []).append((EVENT_TIME_HEADER, b"%d" % batch.timestamps[index]))
         if isinstance(self._key_serde, DynamicKey):
-            tags = DynamicKey.tags(keys)
-            if any(tags):
-                headers = headers or [[] for _ in range(len(batch))]
-                for header, tag in zip(headers, tags, strict=True):
-                    if tag is not None:
-                        header.append((KEY_TYPE_HEADER, tag.encode()))
+            for index, tag in enumerate(DynamicKey.tags(keys)):
+                if tag is not None:
+                    own.setdefault(index, []).append((KEY_TYPE_HEADER, tag.encode()))
+        if not own:
+            return users
+        headers: list[Headers | None] = [None] * len(batch) if users is None else list(users)
+        for index, mine in own.items():
+            headers[index] = [*(headers[index] or ()), *mine]
         return headers
 
 
@@ -127,20 +167,24 @@ class RepartitionReader(SourceReader):
         batch = self._decoded(fetched)
         if not len(batch):
             return None
-        headers = batch.headers() if any(fetched.headers()) else None
-        if headers is not None:
-            batch.watermarks = _watermarks(headers)
+        headers = batch.headers()
+        if any(headers):
+            batch.watermarks = _times(headers, WATERMARK_HEADER, NO_TIME)
+            early = _times(headers, EVENT_TIME_HEADER, FIRST_TIMESTAMP)
+            if early is not None:
+                batch.timestamps = np.where(early < FIRST_TIMESTAMP, early, batch.timestamps)
         if self._dynamic:
-            tags = [_header(h, KEY_TYPE_HEADER) for h in headers] if headers is not None else [None] * len(batch)
+            tags = [_header(found, KEY_TYPE_HEADER) for found in headers]
             return batch.with_keys(DynamicKey().decode_tagged(batch.wire_keys(), [t.decode() if t else None for t in tags]))
         return batch
 
 
-def _watermarks(headers: list[Headers | None]) -> Int64s | None:
-    found = [_header(h, WATERMARK_HEADER) for h in headers]
+def _times(headers: list[Headers | None], name: str, absent: int) -> Int64s | None:
+    """The times in the headers of this name; None if no record has one."""
+    found = [_header(each, name) for each in headers]
     if not any(found):
         return None
-    return np.fromiter((NO_TIME if value is None else int(value) for value in found), np.int64, len(found))
+    return np.fromiter((absent if value is None else int(value) for value in found), np.int64, len(found))
 
 
 def _header(headers: Headers | None, name: str) -> bytes | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamkit.errors import EncodeError
 from streamkit.operators import rows
-from streamkit.operators.operator import Failures, Operator, Output, user_headers
+from streamkit.operators.operator import Failures, Operator, Output, kafka_timestamps, user_headers
 from streamkit.operators.rows import Int64s
 from streamkit.plan.nodes import Sink
 from streamkit.plan.wire import wire_key_serde_of, wire_serde_of
@@ -56,10 +56,10 @@ class SinkWriter(Operator):
         if isinstance(batch.origin, DerivedOrigin):
             self._produce_results(batch, values, keys)
             return
-        self._output.produce_many(self._topic, values, keys, -1, batch.timestamps.tolist(), user_headers(batch))
+        self._output.produce_many(self._topic, values, keys, -1, kafka_timestamps(batch.timestamps), user_headers(batch))
 
     def _produce_results(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
-        timestamps = batch.timestamps.tolist()
+        timestamps = kafka_timestamps(batch.timestamps)
         if None not in keys:
             self._output.produce_many(self._topic, values, keys, -1, timestamps)
             return

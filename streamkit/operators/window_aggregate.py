@@ -155,7 +155,15 @@ class WindowAggregateOperator(Operator):
             return
         self._emit_results(entries)
         if not self.window.ends_span(end):
-            self.store.roll(entries, end + self.window.step_ms)
+            self._roll(entries, end + self.window.step_ms)
+
+    def _roll(self, entries: Entries, into: int) -> None:
+        try:
+            self.store.roll(entries, into)
+        except CannotAddError as error:  # no single record is at fault: two panes are, so this cannot be skipped
+            (topic, partition), offset = self._last_place
+            reason = f"the running total of key {entries.keys[error.index]!r} cannot be carried on: {error.reason}"
+            raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
 
     def _emit_results(self, entries: Entries) -> None:
         if not self.on_close.behind:

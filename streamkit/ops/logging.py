@@ -10,7 +10,15 @@ from typing import Any
 import structlog
 
 _QUIET = {"commit"}  # ten a second: for metrics, not for a log
-_WARNINGS = {"rolled-back", "abort-failed", "producer-disturbed", "producer-replaced", "record-skipped", "revoke-aborted", "purge-failed"}
+_WARNINGS = {
+    "rolled-back",
+    "abort-failed",
+    "producer-disturbed",
+    "producer-replaced",
+    "record-skipped",
+    "revoke-aborted",
+    "purge-failed",
+}
 
 
 class LogInstrument:

@@ -16,7 +16,7 @@ from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin, KafkaClient, Reader, TopicPartition
 from streamkit.runtime.task import Task
 
-_SLICE_RECORDS = 2_000
+_SLICE_RECORDS = 100  # blocks are up to 800 KB each
 _SLICES_PER_STEP = 8
 _REPORT_EVERY_S = 1.0
 

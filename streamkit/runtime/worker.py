@@ -11,12 +11,13 @@ go wrong with a transaction ends in one of three ways: the call is repeated (tra
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
-from streamkit.errors import AbortableError, FencedError, RejectedRecordError, RetriableError
+from streamkit.errors import AbortableError, FencedError, GenerationError, RejectedRecordError, RetriableError
 from streamkit.eventtime.inputs import InputState
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Committed, KafkaClient, Polled, RecordBatch, TopicPartition
@@ -34,7 +35,11 @@ from streamkit.runtime.task import Task, TaskId, TaskState
 from streamkit.runtime.transaction import Transaction, UnknownOutcomeError
 
 _SAME_CAUSE_LIMIT = 2
-_REPLACED_LIMIT = 5
+_FENCED_LIMIT = 5
+_FENCED_WITHIN_S = 60.0
+_PASSING = ("OWNERSHIP", "_BATCH_REFUSED")
+"""Aborts that say nothing of the records in hand: partitions changed hands; a refused batch is sent again one by one."""
+
 _QUICK_TIMEOUT_S = 2.0
 
 
@@ -66,6 +71,7 @@ class Worker:
     ) -> None:
         self._layout = layout
         self._client = client
+        self._transactional_id = transactional_id
         self._clock = clock
         self._settings = settings
         self._failures = failures
@@ -86,7 +92,7 @@ class Worker:
         self._next_purge = clock.monotonic() + settings.purge_interval_ms / 1000
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
         self._aborts: tuple[object, int] = (None, 0)
-        self._replaced = 0
+        self._fenced_at: deque[float] = deque(maxlen=_FENCED_LIMIT)
 
     @property
     def topology(self) -> Topology:
@@ -263,7 +269,6 @@ class Worker:
             self._last_words[topic, word.sub_topology, word.partition] = LastWord(word, now)
         self._epochs.clear()
         self._aborts = (None, 0)
-        self._replaced = 0
         # the first change after a pause is committed at once; under load commits keep their interval, and R30: at least
         # four times what the last one took lies between them
         self._next_commit = now + max(self._settings.commit_interval_ms / 1000, 4 * self._transaction.last_commit_s)
@@ -326,25 +331,40 @@ class Worker:
         self._assignment.changed = True
 
     def _roll_back(self, error: AbortableError | FencedError | UnknownOutcomeError) -> None:
-        """R7: abort, then bring every task back to what is committed."""
+        """R7: abort, then bring every task back to what is committed. Raises where that would only repeat itself."""
         self._instrument.event("rolled-back", error=str(error))
-        if isinstance(error, RejectedRecordError):
+        if isinstance(error, FencedError):
+            self._transaction.replace()
+            self._count_fencing(error)
+        else:
             self._transaction.abort()
+            self._count_abort(error)
+        self._consumer.pause(self._assignment.owned)
+        self._forget_tasks()
+
+    def _count_fencing(self, error: FencedError) -> None:
+        """R17: two workers with one transactional id fence each other for ever; one of them has to go."""
+        now = self._clock.monotonic()
+        self._fenced_at.append(now)
+        if len(self._fenced_at) == _FENCED_LIMIT and now - self._fenced_at[0] < _FENCED_WITHIN_S:
+            raise FencedError(
+                f"fenced {_FENCED_LIMIT} times within {now - self._fenced_at[0]:.0f} s: another worker with the transactional id "
+                f"'{self._transactional_id}' is alive. Give each instance its own instance id (by default the host name)",
+                code=error.code,
+                call=error.call,
+            ) from error
+
+    def _count_abort(self, error: AbortableError | UnknownOutcomeError) -> None:
+        """The same cause twice at the same positions would come a third time."""
+        if isinstance(error, RejectedRecordError):  # replaying would be refused again
             raise error
+        if isinstance(error, (GenerationError, UnknownOutcomeError)) or error.code in _PASSING:
+            return
         positions = tuple(sorted((str(tp), p.next_offset) for t in self._tasks.values() for tp, p in t.inputs.items()))
         cause = (error.code, positions)
         self._aborts = (cause, self._aborts[1] + 1 if self._aborts[0] == cause else 1)
-        if isinstance(error, FencedError):
-            self._replaced += 1
-            self._transaction.replace()
-        else:
-            self._transaction.abort()
-        if self._aborts[1] >= _SAME_CAUSE_LIMIT and positions and not isinstance(error, FencedError):
+        if self._aborts[1] >= _SAME_CAUSE_LIMIT and positions:
             raise error
-        if self._replaced > _REPLACED_LIMIT:
-            raise error
-        self._consumer.pause(self._assignment.owned)
-        self._forget_tasks()
 
     def _take_over(self) -> None:
         """Makes tasks for what is assigned, and begins their restore. Repeated by the next step if Kafka is not ready for it.

@@ -115,7 +115,8 @@ class Numeric:
         values = np.asarray(column.values, cells[0].dtype)
         if column.valid is not None:
             slots, values = slots[column.valid], values[column.valid]
-        self.ufunc.at(cells[0], slots, values)
+        with np.errstate(invalid="ignore"):  # a NaN among floats makes the result NaN; that is no warning's business
+            self.ufunc.at(cells[0], slots, values)
         if self.counted:
             np.add.at(cells[1], slots, 1)
 

@@ -194,6 +194,7 @@ class TestDriver:
         self._start()
 
     def close(self) -> None:
+        """Ends the worker; what it had not committed is aborted."""
         self.worker.close()
 
     def _start(self) -> None:
