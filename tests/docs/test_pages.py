@@ -1,0 +1,63 @@
+"""What the pages say of names, settings and other pages is so."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import streamkit as sk
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted({ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")})
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """As code hosts make them out of headings."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(page.read_text())}
+
+
+def broken(page: Path, text: str) -> list[str]:
+    wrong = []
+    for link in LINK.findall(text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            wrong.append(link)
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    assert not broken(page, page.read_text())
+
+
+def test_a_broken_link_is_found():
+    text = "[a](docs/nowhere.md) [b](#nothing) [c](README.md#try-it) [d](https://kafka.apache.org)"
+    assert broken(ROOT / "README.md", text) == ["docs/nowhere.md", "#nothing"]
+
+
+def test_every_setting_is_documented_with_its_default():
+    text = (ROOT / "docs/reference/settings.md").read_text()
+    for field in dataclasses.fields(sk.EngineSettings):
+        default = "broker's" if field.default is None else f"{field.default:,}"
+        assert f"| `{field.name}` | {default} |" in text, field.name
+
+
+def test_every_argument_of_run_is_documented():
+    text = (ROOT / "docs/reference/settings.md").read_text()
+    missing = [name for name in inspect.signature(sk.App.run).parameters if name != "self" and f"| `{name}` |" not in text]
+    assert not missing
+
+
+def test_the_table_of_operators_has_them_all():
+    table = (ROOT / "docs/operators.md").read_text()
+    steps = {name for kind in (sk.Stream, sk.Aggregated) for name in vars(kind) if not name.startswith("_")}
+    assert not [name for name in steps if f"`{name}(" not in table]
