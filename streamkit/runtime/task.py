@@ -189,11 +189,14 @@ class Task:
     # ---- what a commit writes
 
     def offsets(self) -> dict[TopicPartition, Committed]:
-        """The positions to commit, with the time of each partition (R18)."""
+        """The positions to commit, with the time of each partition (R18).
+
+        Of a bounded input that has ended it is its end: transaction markers may lie between the last record and that.
+        """
         ended = self.state is TaskState.ENDED
         return {
             tp: Committed(
-                position.next_offset,
+                position.next_offset if not ended or position.end is None else max(position.next_offset, position.end),
                 OffsetMetadata(
                     NO_TIME if position.watermark is None else position.watermark.max_timestamp, self.commits + 1, ended
                 ).encode(),
