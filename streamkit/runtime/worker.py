@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
-from streamkit.errors import AbortableError, FencedError, GenerationError, RejectedRecordError, RetriableError
+from streamkit.errors import AbortableError, FencedError, GenerationError, KafkaError, RejectedRecordError, RetriableError
 from streamkit.eventtime.inputs import InputState
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Committed, KafkaClient, Polled, RecordBatch, TopicPartition
@@ -37,6 +37,9 @@ from streamkit.runtime.transaction import Transaction, UnknownOutcomeError
 _SAME_CAUSE_LIMIT = 2
 _FENCED_LIMIT = 5
 _FENCED_WITHIN_S = 60.0
+_ROLLS_BACK = (AbortableError, FencedError, UnknownOutcomeError, RetriableError)
+"""Errors after which the committed state is restored; a retriable one comes here when its deadline has passed."""
+
 _PASSING = ("OWNERSHIP", "_BATCH_REFUSED")
 """Aborts that say nothing of the records in hand: partitions changed hands; a refused batch is sent again one by one."""
 
@@ -120,7 +123,7 @@ class Worker:
                 self._restore_slice(self._restore)
             records = self._process(polled)
             committed = self._advance_and_commit()
-        except (AbortableError, FencedError, UnknownOutcomeError) as error:
+        except _ROLLS_BACK as error:
             self._roll_back(error)
             return Step(busy=True)
         return Step(records, committed, self.finished, busy=bool(records or committed or self._restore))
@@ -133,7 +136,10 @@ class Worker:
     def end_of_input(self) -> None:
         """Bounds every source partition at its present end; when all is read, time goes to the end and the last windows close."""
         self._until_end = True
-        self._bound(list(self._tasks.values()))
+        sources = [p for task in self._tasks.values() for p in task.inputs.values() if p.watermark is not None and p.end is None]
+        ends = self._admin.end_offsets([p.tp for p in sources], self._settings.start_timeout_ms / 1000) if sources else {}
+        for position in sources:
+            position.end = ends[position.tp]
 
     def commit_now(self) -> bool:
         """Commits what there is to commit, whatever the interval says."""
@@ -144,7 +150,7 @@ class Worker:
         """Before leaving: commits what was processed. Errors end as in `step`: then there is nothing to commit."""
         try:
             self.commit_now()
-        except (AbortableError, FencedError, UnknownOutcomeError) as error:
+        except _ROLLS_BACK as error:
             self._instrument.event("drain-aborted", error=str(error))
             self._transaction.abort()
 
@@ -304,7 +310,7 @@ class Worker:
             self._next_commit = 0.0
             if any(task.touched for task in self._tasks.values()):
                 self._commit([])
-        except (AbortableError, FencedError, UnknownOutcomeError, RetriableError) as error:
+        except _ROLLS_BACK as error:
             self._instrument.event("revoke-aborted", error=str(error))
             self._transaction.abort()
             self._forget_tasks()
@@ -330,7 +336,7 @@ class Worker:
         self._close_restore()
         self._assignment.changed = True
 
-    def _roll_back(self, error: AbortableError | FencedError | UnknownOutcomeError) -> None:
+    def _roll_back(self, error: KafkaError) -> None:
         """R7: abort, then bring every task back to what is committed. Raises where that would only repeat itself."""
         self._instrument.event("rolled-back", error=str(error))
         if isinstance(error, FencedError):
@@ -354,11 +360,11 @@ class Worker:
                 call=error.call,
             ) from error
 
-    def _count_abort(self, error: AbortableError | UnknownOutcomeError) -> None:
+    def _count_abort(self, error: KafkaError) -> None:
         """The same cause twice at the same positions would come a third time."""
         if isinstance(error, RejectedRecordError):  # replaying would be refused again
             raise error
-        if isinstance(error, (GenerationError, UnknownOutcomeError)) or error.code in _PASSING:
+        if isinstance(error, (GenerationError, UnknownOutcomeError, RetriableError)) or error.code in _PASSING:
             return
         positions = tuple(sorted((str(tp), p.next_offset) for t in self._tasks.values() for tp, p in t.inputs.items()))
         cause = (error.code, positions)
@@ -406,29 +412,39 @@ class Worker:
         try:
             self._start_tasks(restore.tasks)
         except RetriableError as error:
+            if self._restore is None:  # it was the first commit that failed: roll back as for any other
+                raise
             self._instrument.event("take-over-retried", error=str(error))
-            return
-        self._restore = None
 
     def _start_tasks(self, tasks: Sequence[Task]) -> None:
+        """Asks first, then decides, then acts: if Kafka does not answer, nothing was done and the next step asks again."""
         inputs = [tp for task in tasks for tp in task.inputs]
         starts = self._admin.start_offsets(inputs, _QUICK_TIMEOUT_S)
         ends = self._admin.end_offsets(inputs, _QUICK_TIMEOUT_S)
         for task in tasks:
-            for tp in task.inputs:
+            for tp, position in task.inputs.items():
+                is_source = position.watermark is not None
                 facts = StartFacts(
-                    tp, self._positions[tp], starts[tp], task.has_state, self._until_end, ends[tp], self.topology.plan.app
+                    tp=tp,
+                    committed=self._positions[tp],
+                    log_start=starts[tp],
+                    has_state=task.has_state,
+                    until_end=self._until_end,
+                    is_source=is_source,
+                    end_offset=ends[tp],
+                    group=self.topology.plan.app,
                 )
                 decision = start(facts)
                 if isinstance(decision, Refuse):
                     raise decision.error
                 self._place(task, tp, decision)
+                if self._until_end and is_source:
+                    position.end = ends[tp]
             task.become(TaskState.RUNNING)
-        if self._until_end:
-            self._bound(tasks)
         for task in tasks:
             for tp, position in task.inputs.items():
                 self._consumer.seek(tp, position.next_offset)
+        self._restore = None
         if any(task.touched for task in tasks):
             self._commit([])
         self._consumer.resume(inputs)
@@ -445,12 +461,6 @@ class Worker:
         if position.watermark is not None:
             position.watermark.max_timestamp = decision.metadata.max_timestamp
             task.time.advance(tp, position.watermark.watermark)
-
-    def _bound(self, tasks: Sequence[Task]) -> None:
-        sources = [p for task in tasks for p in task.inputs.values() if p.watermark is not None and p.end is None]
-        ends = self._admin.end_offsets([p.tp for p in sources], self._settings.start_timeout_ms / 1000) if sources else {}
-        for position in sources:
-            position.end = ends[position.tp]
 
     def _close_restore(self) -> None:
         if self._restore is not None:

@@ -4,7 +4,7 @@ committed?  state in changelog?   in the log?       ended before?   ->
 no          no                    -                 -               FROM_EARLIEST (and commit that position, R29)
 no          yes                   -                 -               REFUSE: offsets of the group are gone (R14)
 yes         -                     below log start   -               REFUSE: records were deleted unread
-yes         -                     yes               yes             REFUSE, unless this run also ends and nothing is new
+yes         -                     yes               yes             REFUSE, unless this run also ends and no source has news
 yes         -                     yes               no              RESUME
 """
 
@@ -19,13 +19,17 @@ from streamkit.runtime.metadata import OffsetMetadata
 
 @dataclass(frozen=True, slots=True)
 class StartFacts:
-    """What is known of one partition when its task is about to run."""
+    """What is known of one partition when its task is about to run.
+
+    Of a repartition partition an end is not asked: control records go on behind it, and who refuses is the source in front.
+    """
 
     tp: TopicPartition
     committed: Committed | None
     log_start: int
     has_state: bool
     until_end: bool
+    is_source: bool
     end_offset: int
     group: str
 
@@ -66,7 +70,8 @@ def start(facts: StartFacts) -> FromEarliest | Resume | Refuse:
         if facts.has_state:
             return Refuse(_offsets_gone(facts))
         metadata = OffsetMetadata()
-    if metadata.ended and not (facts.until_end and facts.end_offset <= committed.offset):
+    # of an internal topic the sources say whether there is anything new: its own end grows with control records and markers
+    if metadata.ended and not (facts.until_end and (not facts.is_source or facts.end_offset <= committed.offset)):
         return Refuse(
             FinishedError(
                 f"group '{facts.group}' already ran to the end of {facts.tp} (--until-end at offset {committed.offset}) and "
