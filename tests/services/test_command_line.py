@@ -221,3 +221,20 @@ def test_sigterm_drains_and_a_restart_goes_on(command, broker, real_broker, tmp_
     assert sorted(items) == [(bid.item, bid.price) for bid in sorted(SAMPLE, key=lambda bid: bid.item)]
     committed, ends = committed_and_end(broker)
     assert committed == ends
+
+
+def test_reset_takes_a_finished_app_back_to_its_beginning(broker, real_broker):
+    send(real_broker, SAMPLE)
+    for _ in range(2):
+        done = run(STREAMKIT, "run", f"{MODULE}:app", "--until-end", kafka=real_broker)
+        assert done.returncode == 0, done.stderr
+    assert rows(broker) == TABLE.splitlines()[1:]  # there was nothing new the second time
+    send(real_broker, SAMPLE)
+    done = run(STREAMKIT, "run", f"{MODULE}:app", kafka=real_broker)
+    assert done.returncode == 1
+    assert "already ran to the end" in done.stderr
+    done = run(STREAMKIT, "reset", f"{MODULE}:app", "--yes", kafka=real_broker)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(STREAMKIT, "run", f"{MODULE}:app", "--until-end", kafka=real_broker)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(broker)) > len(TABLE.splitlines()) - 1  # written again, into the same topics
