@@ -321,6 +321,7 @@ class Worker:
             self._transaction.abort()
             self._forget_tasks()
         for tp in partitions:
+            self._epochs.pop(tp, None)  # nothing uncommitted has part in it any more
             task = self._by_input.pop(tp, None)
             if task is not None:
                 self._tasks.pop(task.id, None)

@@ -42,9 +42,12 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--run", required=True)
     parser.add_argument("--until-end", action="store_true")
+    parser.add_argument("--instance", default="one")
     arguments = parser.parse_args()
     settings = sk.EngineSettings(commit_interval_ms=50, transaction_timeout_ms=2_000, session_timeout_ms=3_000)
-    make_app(arguments.run).run(bootstrap_servers=arguments.bootstrap, until_end=arguments.until_end, settings=settings)
+    make_app(arguments.run).run(
+        bootstrap_servers=arguments.bootstrap, until_end=arguments.until_end, settings=settings, instance_id=arguments.instance
+    )
 
 
 if __name__ == "__main__":
