@@ -97,6 +97,11 @@ class TaskTime(Generic[I]):
         return self._reached
 
     @property
+    def furthest(self) -> int:
+        """The watermark of the input that is ahead of all: where time has come when every input has ended."""
+        return max((i.watermark for i in self.inputs.values()), default=NO_TIME)
+
+    @property
     def state(self) -> InputState:
         """What this task is to its downstream: active if any input is, ended if all have, else idle."""
         states = {i.state for i in self.inputs.values()}

@@ -168,7 +168,8 @@ class WindowAggregateOperator(Operator):
     def _emit_results(self, entries: Entries) -> None:
         if not self.on_close.behind:
             return
-        timestamp = min(entries.pane_end - 1, max(self.progress.max_timestamp, self.progress.frontier))
+        # Behind the frontier, always: what is downstream has closed all that the frontier had passed.
+        timestamp = min(entries.pane_end - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
         for batch in self._result_batches(entries, timestamp):
             self.on_close.process(batch)
 

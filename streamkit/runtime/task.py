@@ -168,10 +168,16 @@ class Task:
                 self.time.set_state(tp, InputState.ENDED)
         watermark = self.time.watermark()
         if watermark == END_OF_TIME and self.state is TaskState.RUNNING:
+            # How far time had come before the end was noticed depends on how batches were cut. The furthest input does not.
+            self._fire(self.time.furthest)
             self.chain.advance(watermark)
             self.become(TaskState.ENDED)
             self.touched = True
-        elif END_OF_TIME > watermark > self.fired:
+        elif watermark != END_OF_TIME:
+            self._fire(watermark)
+
+    def _fire(self, watermark: int) -> None:
+        if watermark > self.fired:
             self.chain.advance(watermark)
             self.fired = watermark
             self.touched = True
