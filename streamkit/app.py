@@ -139,6 +139,8 @@ class App:
         settings: EngineSettings | None = None,
         kafka: dict[str, str] | None = None,
         instance_id: str | None = None,
+        worker_index: int = 0,
+        parent: int | None = None,
         log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO",
     ) -> None:
         """Runs one worker in this process until SIGTERM or SIGINT, which finish the batch in hand, commit and leave the group.
@@ -147,6 +149,7 @@ class App:
         ``kafka`` passes librdkafka properties on (SASL, SSL). ``until_end`` stops where the topics ended at the start,
         and closes all windows; a live service waits for the watermark. ``on_error`` is "stop", "skip" or a function of the
         `RecordError` that returns either. ``create_topics`` makes missing topics with that many partitions, for a first try.
+        ``worker_index`` and ``parent`` are for a supervisor of several workers (`streamkit run --workers`).
         ``instance_id`` tells workers of one app apart (default: the host name); a restart under the same one takes over at once.
         ``log_level`` is for the log on standard error; below WARNING it has a line for every step in the service's life.
 
@@ -162,8 +165,15 @@ class App:
         client = broker.client if broker is not None else _client(bootstrap_servers, kafka or {}, engine)
         configure(level=log_level)
         instance = instance_id or socket.gethostname()
-        options = RunOptions(until_end=until_end, on_error=on_error, create_topics=create_topics, instance_id=instance)
-        run_service(topology, client, engine, options, service_log({"app": self.name, "worker": f"{instance}-0"}))
+        options = RunOptions(
+            until_end=until_end,
+            on_error=on_error,
+            create_topics=create_topics,
+            instance_id=instance,
+            worker_index=worker_index,
+            parent=parent,
+        )
+        run_service(topology, client, engine, options, service_log({"app": self.name, "worker": f"{instance}-{worker_index}"}))
 
     def reset(
         self,

@@ -41,6 +41,6 @@ def run_command_line() -> None:
     except StreamkitError as error:
         print(f"error: {error}", file=sys.stderr)
         cause = error.__cause__
-        if cause is not None:
+        if cause is not None and str(cause) not in str(error):
             print(f"  caused by {type(cause).__name__}: {cause}", file=sys.stderr)
         sys.exit(1)

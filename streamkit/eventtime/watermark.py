@@ -20,11 +20,11 @@ NO_TIME = -(2**62)
 END_OF_TIME = 2**62
 """The watermark that end of input stands for. It is used to close what is open and is never persisted or sent."""
 
-MIN_TIMESTAMP = -62_135_596_800_000
-"""0001-01-01T00:00Z in milliseconds, the earliest event time."""
+MIN_TIMESTAMP = -59_011_459_200_000
+"""0100-01-01T00:00Z in milliseconds, the earliest event time."""
 
-MAX_TIMESTAMP = 253_402_300_799_999
-"""9999-12-31T23:59:59.999Z in milliseconds, the latest event time."""
+MAX_TIMESTAMP = 250_246_627_199_999
+"""9899-12-31T23:59:59.999Z in milliseconds, the latest event time: the bounds of its windows are datetimes as well."""
 
 
 @dataclass(slots=True)

@@ -19,11 +19,14 @@ from streamkit.clock import Clock, SystemClock
 from streamkit.config import EngineSettings
 from streamkit.errors import BrokerUnreachableError, RetriableError
 from streamkit.instrument import Instrument
-from streamkit.kafka.client import KafkaClient
+from streamkit.kafka.client import Admin, KafkaClient
 from streamkit.plan.topology import Topology
 from streamkit.runtime.failures import FailurePolicy, OnError
+from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
 from streamkit.runtime.worker import Worker
+
+_ASK_FOR_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class RunOptions:
     on_error: OnError = "stop"
     create_topics: int = 0  # partitions of missing source and sink topics; 0: do not create them
     instance_id: str = field(default_factory=socket.gethostname)
+    worker_index: int = 0
+    parent: int | None = None  # process id of the supervisor: if it is gone, the worker drains
     on_step: Callable[[Worker], None] | None = None
 
 
@@ -59,10 +64,17 @@ def run_service(
 ) -> None:
     """Runs until a signal, the end of a bounded input, or an error, which is raised with nothing of its transaction committed."""
     clock = clock or SystemClock()
-    worker = _start(topology, client, settings, options, instrument, clock)
-    with _signals() as stop, _calm_garbage_collector():
+    with _signals() as stop:
+        worker = _start(topology, client, settings, options, instrument, clock, stop)
+        if worker is not None:
+            _run(worker, options, instrument, stop)
+    instrument.event("stopped")
+
+
+def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop) -> None:
+    with _calm_garbage_collector():
         try:
-            while not stop.requested:
+            while not stop.requested and not (options.parent is not None and parent_is_gone(options.parent)):
                 step = worker.step()
                 if options.on_step is not None:
                     options.on_step(worker)
@@ -74,15 +86,22 @@ def run_service(
                 worker.drain()
         finally:
             worker.close()
-    instrument.event("stopped")
 
 
-def _start(
-    topology: Topology, client: KafkaClient, settings: EngineSettings, options: RunOptions, instrument: Instrument, clock: Clock
-) -> Worker:
+def _start(  # the surroundings of a worker
+    topology: Topology,
+    client: KafkaClient,
+    settings: EngineSettings,
+    options: RunOptions,
+    instrument: Instrument,
+    clock: Clock,
+    stop: Stop,
+) -> Worker | None:
+    """A worker that has joined its group; None if the service was told to stop meanwhile."""
     admin = client.admin()
     try:
-        _wait_for_broker(client, settings)
+        if not _wait_for_broker(admin, client.describe(), settings, instrument, clock, stop):
+            return None
         if options.create_topics:
             create_external(topology, admin, settings, partitions=options.create_topics, instrument=instrument)
         layout = lay_out(topology, admin, settings, instrument)
@@ -95,7 +114,8 @@ def _start(
         settings,
         FailurePolicy(options.on_error, instrument),
         instrument,
-        transactional_id=f"{topology.plan.app}-{options.instance_id}-0",  # R17: slot = instance id + worker index
+        # R17: the slot, instance id + worker index, is stable, so that a restart ends its predecessor's transaction at once
+        transactional_id=f"{topology.plan.app}-{options.instance_id}-{options.worker_index}",
         until_end=options.until_end,
     )
     worker.start()
@@ -103,17 +123,26 @@ def _start(
     return worker
 
 
-def _wait_for_broker(client: KafkaClient, settings: EngineSettings) -> None:
-    admin = client.admin()
-    try:
-        admin.cluster_id(settings.start_timeout_ms / 1000)
-    except RetriableError as error:
-        raise BrokerUnreachableError(
-            f"no Kafka broker answered at {client.describe()} within {settings.start_timeout_ms / 1000:.0f} s ({error}). "
-            "Is it running, and is this the address that it advertises? Set it by --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS"
-        ) from error
-    finally:
-        admin.close()
+def _wait_for_broker(
+    admin: Admin, address: str, settings: EngineSettings, instrument: Instrument, clock: Clock, stop: Stop
+) -> bool:
+    """Waits for the first answer, saying what it waits for; False if told to stop."""
+    seconds = settings.start_timeout_ms / 1000
+    deadline = clock.monotonic() + seconds
+    while not stop.requested:
+        left = deadline - clock.monotonic()
+        try:
+            admin.cluster_id(min(max(left, 0.1), _ASK_FOR_S))
+        except RetriableError as error:
+            if clock.monotonic() >= deadline:
+                raise BrokerUnreachableError(
+                    f"no Kafka broker answered at {address} within {seconds:.0f} s ({error}). Is it running, and is this the "
+                    "address that it advertises? Set it by --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS"
+                ) from error
+            instrument.event("waiting-for-broker", kafka=address, gives_up_in_s=round(deadline - clock.monotonic()))
+        else:
+            return True
+    return False
 
 
 @contextmanager

@@ -208,7 +208,7 @@ class Objects:
         except TypeError as error:
             raise CannotAddError(index, str(error)) from error
         if isinstance(after, int) and not INT64.min <= after <= INT64.max:
-            raise CannotAddError(index, f"the sum {after} does not fit into 64 bits")
+            raise CannotAddError(index, f"{after} does not fit into 64 bits")
         return after
 
     def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:

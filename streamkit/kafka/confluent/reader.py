@@ -18,7 +18,9 @@ class ChangelogReader:
 
     def __init__(self, settings: ConnectionSettings) -> None:
         events = ErrorEvents("reader")
-        config = attach(settings.consumer_config(f"{settings.client_id}-reader"), LogTap(debug=settings.debugs), events)
+        # A restore ends with the report of the end, and that comes with a fetch that found nothing: no need to wait long for it.
+        wanted = {**settings.consumer_config(f"{settings.client_id}-reader"), "fetch.wait.max.ms": 20}
+        config = attach(wanted, LogTap(debug=settings.debugs), events)
         self._consumer = ck.Consumer(config)
         self._fetch = Fetch(self._consumer, events, about="reader", ignore=_about_the_group)
 

@@ -1,0 +1,123 @@
+"""Several workers of one service on one machine: a process each, looked after by a parent that does no work itself.
+
+    STARTED ──died──> WAITING ──back-off over──> STARTED
+    STARTED ──exit code 0──> OVER          STARTED ──died too often──> all are stopped, and the service ends with that exit code
+
+One that dies leaves the others running. SIGTERM and SIGINT go on to all; the parent ends when the last of them has. Workers
+watch their parent: if it is killed they drain and leave.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from streamkit.instrument import Instrument
+from streamkit.runtime.decide.restart import FIRST_PAUSE_S, Done, GiveUp, RestartAfter, after_exit
+
+_LOOK_EVERY_S = 0.1
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One worker's place: its process, or when it is started again."""
+
+    index: int
+    process: subprocess.Popen[bytes] | None = None
+    start_at: float = 0.0
+    deaths: list[float] = field(default_factory=list)
+    over: bool = False
+
+
+class Supervisor:
+    """Runs ``command(index)`` once per worker and restarts what dies."""
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str]],
+        workers: int,
+        instrument: Instrument,
+        *,
+        stop_timeout_s: float = 60.0,
+        first_pause_s: float = FIRST_PAUSE_S,
+    ) -> None:
+        self._command = command
+        self._slots = [_Slot(index) for index in range(workers)]
+        self._instrument = instrument
+        self._stop_timeout_s = stop_timeout_s
+        self._first_pause_s = first_pause_s
+        self._stopping: int | None = None
+        self._code = 0
+
+    def run(self) -> int:
+        """Until all have ended; the exit code of the service: 0, or that of the worker which died too often."""
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            while any(not slot.over for slot in self._slots):
+                now = time.monotonic()
+                for slot in self._slots:
+                    self._look(slot, now)
+                time.sleep(_LOOK_EVERY_S)
+        finally:
+            self._end_all()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self._code
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        self._stopping = number
+        for slot in self._slots:
+            if slot.process is not None and slot.process.poll() is None:
+                slot.process.send_signal(signal.SIGTERM)
+
+    def _look(self, slot: _Slot, now: float) -> None:
+        if slot.over:
+            return
+        if slot.process is None:
+            if self._stopping is not None:
+                slot.over = True
+            elif now >= slot.start_at:
+                slot.process = subprocess.Popen(self._command(slot.index), stdin=subprocess.DEVNULL)  # noqa: S603 - our own command
+                self._instrument.event("worker-started", index=slot.index, pid=slot.process.pid)
+            return
+        code = slot.process.poll()
+        if code is not None:
+            slot.process = None
+            self._ended(slot, code, now)
+
+    def _ended(self, slot: _Slot, code: int, now: float) -> None:
+        stopping = self._stopping is not None
+        match after_exit(code, slot.deaths, now, stopping=stopping, first_pause_s=self._first_pause_s):
+            case Done():
+                slot.over = True
+            case RestartAfter(pause_s):
+                slot.deaths.append(now)
+                slot.start_at = now + pause_s
+                self._instrument.event("worker-died", index=slot.index, code=code, restart_in_s=pause_s)
+            case GiveUp(deaths, within_s):
+                self._instrument.event("worker-given-up", index=slot.index, code=code, deaths=deaths, within_s=round(within_s, 1))
+                slot.over = True
+                self._code = code if code > 0 else 128 - code
+                self._stop(signal.SIGTERM, None)
+
+    def _end_all(self) -> None:
+        """Whoever does not end in time is killed: what it had not committed is taken up by its successor."""
+        deadline = time.monotonic() + self._stop_timeout_s
+        for slot in self._slots:
+            if slot.process is None:
+                continue
+            try:
+                slot.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                slot.process.kill()
+                slot.process.wait()
+
+
+def parent_is_gone(parent: int) -> bool:
+    """Whether the process that started this one has ended: then somebody else is our parent."""
+    return os.getppid() != parent

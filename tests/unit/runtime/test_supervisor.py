@@ -1,0 +1,69 @@
+"""The supervisor of several workers, with small processes in their place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from streamkit.instrument import Recorder
+from streamkit.runtime.decide.restart import GIVE_UP_AFTER, LONGEST_PAUSE_S, GiveUp, RestartAfter, after_exit
+from streamkit.runtime.supervisor import Supervisor
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_all_that_end_well_end_the_service_well() -> None:
+    recorder = Recorder()
+    assert Supervisor(lambda _: python("pass"), 3, recorder).run() == 0
+    assert sorted(event["index"] for event in recorder.of("worker-started")) == [0, 1, 2]
+
+
+def test_one_that_dies_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
+    once = tmp_path / "died"
+    die_once = f"import os, pathlib; p = pathlib.Path({str(once)!r}); d = p.exists(); p.touch(); d or os.kill(os.getpid(), 9)"
+    recorder = Recorder()
+    assert Supervisor(lambda index: python(die_once if index == 1 else "pass"), 2, recorder).run() == 0
+    assert [event["index"] for event in recorder.of("worker-started")] == [0, 1, 1]
+    assert [(event["index"], event["code"]) for event in recorder.of("worker-died")] == [(1, -9)]
+
+
+def test_one_that_dies_again_and_again_ends_the_service_with_its_code() -> None:
+    recorder = Recorder()
+    started = time.monotonic()
+    code = Supervisor(
+        lambda index: python("raise SystemExit(7)" if index == 0 else "import time; time.sleep(60)"), 2, recorder, first_pause_s=0.02
+    ).run()
+    assert code == 7
+    assert time.monotonic() - started < 30  # the other one was stopped, not waited for
+    assert len(recorder.of("worker-died")) == GIVE_UP_AFTER - 1
+    assert recorder.of("worker-given-up")[0]["index"] == 0
+
+
+def test_a_signal_goes_on_to_all() -> None:
+    recorder = Recorder()
+    wait = "import signal, sys, time; signal.signal(15, lambda *a: sys.exit(0)); time.sleep(60)"
+    supervisor = Supervisor(lambda _: python(wait), 2, recorder)
+
+    def interrupt() -> None:
+        while len(recorder.of("worker-started")) < 2:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert supervisor.run() == 0
+    assert recorder.of("worker-died") == []
+
+
+def test_pauses_grow_up_to_a_bound_and_old_deaths_are_forgotten() -> None:
+    assert after_exit(1, [0.0], 1000.0, stopping=False) == RestartAfter(0.5)
+    pauses = [after_exit(1, [float(n) for n in range(k)], float(k), stopping=False) for k in range(GIVE_UP_AFTER - 1)]
+    assert all(isinstance(p, RestartAfter) and p.pause_s <= LONGEST_PAUSE_S for p in pauses)
+    assert [p.pause_s for p in pauses if isinstance(p, RestartAfter)] == [0.5, 1.0, 2.0, 4.0]
+    assert isinstance(after_exit(1, [1.0] * (GIVE_UP_AFTER - 1), 2.0, stopping=False), GiveUp)
