@@ -2,50 +2,109 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
 
+from streamkit.config.duration import duration_text
 from streamkit.errors import ConfigError
+
+
+class Order(NamedTuple):
+    """One of the inequalities of R20: ``low`` <= ``high`` / ``parts``, or ``<`` if it is strict."""
+
+    low: str
+    words: str
+    high: str
+    why: str
+    parts: int = 1
+    is_strict: bool = False
+
+
+# That the commit interval is below the session time-out, which R20 also wants, follows from the first two.
+ORDERS: Final = (
+    Order("commit_interval_ms", "at most a quarter of", "transaction_timeout_ms",
+          "a slow commit would be timed out by the broker", parts=4),
+    Order("transaction_timeout_ms", "below", "session_timeout_ms",
+          "the transaction of a worker that is gone must have ended before its partitions are given to another", is_strict=True),
+    Order("session_timeout_ms", "at most", "max_poll_interval_ms",
+          "a worker that polls too seldom would be noticed before one that is dead"),
+)  # fmt: skip
+
+
+def _setting(default: Any, doc: str, *, least: int = 1) -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least})
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How a worker works, whatever its Kafka is.
+    """How a worker works, whatever its Kafka is. What each field means stands in docs/reference/settings.md.
 
-    ``commit_interval_ms``: longest time between the first change and its commit. ``max_records``: records of one poll; about
-    2,000 stay in the processor's cache. ``control_interval_ms``: least time between two words on time through a repartition topic
-    (a window that may close is told at once). ``heartbeat_ms``: after this long the last word is repeated.
-    ``replication_factor`` -1 is the broker's default.
+    `ConfigError`: not a whole number, out of range, or in an order that would break a guarantee.
+
+    >>> EngineSettings(commit_interval_ms=10_000)
+    Traceback (most recent call last):
+    streamkit.errors.ConfigError: commit_interval (10s) must be at most a quarter of transaction_timeout (30s): a slow commit ...
     """
 
-    commit_interval_ms: int = 100
-    transaction_timeout_ms: int = 30_000
-    max_records: int = 2_000
-    poll_timeout_ms: int = 100
-    control_interval_ms: int = 1_000
-    heartbeat_ms: int = 3_000
-    idle_check_ms: int = 500
-    restore_stall_ms: int = 120_000
-    start_timeout_ms: int = 30_000
-    purge_interval_ms: int = 30_000
-    replication_factor: int = -1
-    min_insync_replicas: int | None = None
-    session_timeout_ms: int = 45_000
-    max_poll_interval_ms: int = 300_000
+    commit_interval_ms: int = _setting(
+        100,
+        "longest time between the first change and its commit; at most a quarter of `transaction_timeout_ms`. Longer: fewer, "
+        "larger transactions, later results",
+    )
+    transaction_timeout_ms: int = _setting(
+        30_000, "after this the broker aborts a transaction; half of it is the deadline of a commit", least=1_000
+    )
+    session_timeout_ms: int = _setting(45_000, "after this without a sign of life a worker's partitions go to others")
+    max_poll_interval_ms: int = _setting(300_000, "longest time between two polls; a slow function must stay below it")
+    max_records: int = _setting(2_000, "records of one poll; about 2,000 stay in the processor's cache")
+    poll_timeout_ms: int = _setting(100, "how long a poll waits for the first record", least=0)
+    control_interval_ms: int = _setting(
+        1_000, "least time between two control records with mere news ([wire formats](../wire-formats.md))", least=0
+    )
+    heartbeat_ms: int = _setting(3_000, "after this the last word on time is repeated")
+    idle_check_ms: int = _setting(500, "how often a silent partition is asked for its end", least=0)
+    start_timeout_ms: int = _setting(30_000, "how long a start waits for a broker and its answers")
+    restore_stall_ms: int = _setting(120_000, "a restore without progress for so long stops the service")
+    purge_interval_ms: int = _setting(30_000, "how often processed repartition records are deleted", least=0)
+    replication_factor: int = _setting(-1, "of internal topics; -1 is the broker's default", least=-1)
+    min_insync_replicas: int | None = _setting(None, "of internal topics")
 
     def __post_init__(self) -> None:
-        if self.commit_interval_ms < 1 or self.commit_interval_ms > self.transaction_timeout_ms // 4:
-            raise ConfigError(
-                f"commit_interval ({self.commit_interval_ms} ms) must be at least 1 ms and at most a quarter of "
-                f"transaction_timeout ({self.transaction_timeout_ms} ms): a slow commit would be timed out by the broker"
-            )
-        if self.commit_interval_ms >= self.session_timeout_ms:
-            raise ConfigError(
-                f"commit_interval ({self.commit_interval_ms} ms) must be below session_timeout ({self.session_timeout_ms} ms)"
-            )
-        if self.max_records < 1:
-            raise ConfigError(f"max_records must be at least 1, got {self.max_records}")
+        for each in fields(self):
+            value, least = getattr(self, each.name), each.metadata["least"]
+            if value is None and each.default is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f"{each.name} is a whole number, not {value!r}")
+            if value < least:
+                raise ConfigError(f"{each.name} must be at least {least}, got {value}")
+        wrong = broken_order({each.name: getattr(self, each.name) for each in fields(self)}, duration_text)
+        if wrong is not None:
+            raise ConfigError(wrong[1])
 
     @property
     def deadline_s(self) -> float:
         """Longest time that the end of a transaction may take: half of what the broker would wait (R20)."""
         return self.transaction_timeout_ms / 2000
+
+
+def broken_order(values: Mapping[str, Any], said: Callable[[int], str]) -> tuple[Order, str] | None:
+    """The first order that values do not keep, and the sentence that says so; None if they keep them all."""
+    for order in ORDERS:
+        low, high = values[order.low], values[order.high]
+        if low * order.parts > high or (order.is_strict and low == high):
+            return order, (
+                f"{public_name(order.low)} ({said(low)}) must be {order.words} {public_name(order.high)} ({said(high)}): "
+                f"{order.why}"
+            )
+    return None
+
+
+def public_name(field_name: str) -> str:
+    """How users write a field: durations carry their unit in the value.
+
+    >>> public_name("commit_interval_ms"), public_name("max_records")
+    ('commit_interval', 'max_records')
+    """
+    return field_name.removesuffix("_ms")
