@@ -41,8 +41,9 @@ class FunctionFilter(Operator):
 
     def process(self, batch: Batch) -> None:
         results, batch = rows.run(self._predicate, batch.rows(), batch, self._label, self._failures, UserFunctionError)
+        truths, batch = rows.run(bool, results, batch, self._label, self._failures, UserFunctionError)
         if len(batch):
-            self.emit(batch.keep(np.fromiter(map(bool, results), bool, len(results))))
+            self.emit(batch.keep(np.array(truths, bool)))
 
 
 def _truth(column: Column) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -47,14 +47,15 @@ def results_of(
     while True:
         try:
             results.extend(map(fn, remaining))
+            if len(results) + len(rejected) >= len(batch):
+                break
+            raise StopIteration  # noqa: TRY301 - the function's own (from next()): to `extend` it was the end of the values
         except Exception as cause:  # noqa: BLE001 - a user's function may raise anything
             index = len(results) + len(rejected)
             failure = error(describe(cause), **place(batch, index, operator))  # type: ignore[arg-type]
             failure.__cause__ = cause
             failures.reject(failure)
             rejected.append(index)
-        else:
-            break
     if not rejected:
         return results, None
     return results, np.delete(np.arange(len(batch)), rejected)

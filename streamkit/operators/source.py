@@ -25,6 +25,9 @@ Int64s = npt.NDArray[np.int64]
 
 _FAILURES = (*DECODE_ERRORS, TypeError)  # a null where bytes are expected is a TypeError
 
+Times = tuple[Int64s, npt.NDArray[np.bool_] | None]
+"""Event times in milliseconds, and which are there (None: all of them)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
@@ -70,7 +73,7 @@ class SourceReader(Operator):
     def _decoded(self, fetched: RecordBatch) -> Batch:
         values = fetched.values()
         whole = Batch(
-            fetched, self._schema, fetched.timestamps(), rows=[], decode_keys=self._decoding.key.decode, original=True,
+            fetched, self._schema, fetched.timestamps(), decode_keys=self._decoding.key.decode, original=True,
             full_rows=self._full_rows if self._decoding.fields is not None else None,
         )  # fmt: skip
         try:
@@ -130,10 +133,20 @@ class SourceReader(Operator):
         if by is None:
             return self._in_range(batch, batch.timestamps, "the record has no Kafka timestamp")
         if isinstance(by, str):
-            milliseconds, valid = _milliseconds(batch.column(by), self._schema, by)
+            batch, (milliseconds, valid) = self._field_times(batch, by)
             return self._in_range(batch, milliseconds, f"event time field '{by}' is null", valid)
         results, batch = rows.run(_as_milliseconds(by), batch.rows(), batch, self._label, self._failures, EventTimeError)
         return self._in_range(batch, np.fromiter(results, np.int64, len(results)), "")
+
+    def _field_times(self, batch: Batch, by: str) -> tuple[Batch, Times]:
+        def times(batch: Batch) -> Times:
+            return _milliseconds(batch.column(by), self._schema, by)
+
+        try:
+            return batch, times(batch)
+        except _FAILURES:  # untyped values: any of them may be no time
+            batch = self._each(batch, times, EventTimeError, f"event time field '{by}': ")
+            return batch, times(batch)
 
     def _in_range(
         self, batch: Batch, timestamps: Int64s, missing: str, valid: npt.NDArray[np.bool_] | None = None
@@ -153,7 +166,7 @@ class SourceReader(Operator):
         return batch.take(kept), timestamps[kept]
 
 
-def _milliseconds(column: Column, schema: Schema, name: str) -> tuple[Int64s, npt.NDArray[np.bool_] | None]:
+def _milliseconds(column: Column, schema: Schema, name: str) -> Times:
     """An event time column as int64 milliseconds, and which of its values are there."""
     kind = (schema.field(name) or ANY_FIELD).kind
     if kind is Kind.DATETIME:
