@@ -31,6 +31,8 @@ class Origin(Protocol):
     def keys(self) -> list[bytes | None]: ...
     def headers(self) -> list[Headers | None]: ...
     def offsets(self) -> Int64s: ...
+    @property
+    def next_offset(self) -> int: ...
 
 
 class Batch:
@@ -236,3 +238,7 @@ class DerivedOrigin:
 
     def offsets(self) -> Int64s:
         return np.full(self._count, self._offset, np.int64)
+
+    @property
+    def next_offset(self) -> int:
+        return self._offset + 1
