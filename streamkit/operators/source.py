@@ -26,6 +26,9 @@ Int64s = npt.NDArray[np.int64]
 _FAILURES = (*DECODE_ERRORS, TypeError)  # a null where bytes are expected is a TypeError
 _NO_TIMES = np.int64(0)
 
+Times = tuple[Int64s, npt.NDArray[np.bool_] | None]
+"""Event times in milliseconds, and which are there (None: all of them)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
@@ -73,7 +76,7 @@ class SourceReader(Operator):
         # Kafka's own times are read only where they are the event times: taking them out costs a third of decoding.
         timestamps = fetched.timestamps() if self._event_time.by is None else np.broadcast_to(_NO_TIMES, len(values))
         whole = Batch(
-            fetched, self._schema, timestamps, rows=[], decode_keys=self._decoding.key.decode, original=True,
+            fetched, self._schema, timestamps, decode_keys=self._decoding.key.decode, original=True,
             full_rows=self._full_rows if self._decoding.fields is not None else None,
         )  # fmt: skip
         try:
@@ -136,10 +139,20 @@ class SourceReader(Operator):
         if by is None:
             return self._in_range(batch, batch.timestamps, "the record has no Kafka timestamp")
         if isinstance(by, str):
-            milliseconds, valid = _milliseconds(batch.column(by), self._schema, by)
+            batch, (milliseconds, valid) = self._field_times(batch, by)
             return self._in_range(batch, milliseconds, f"event time field '{by}' is null", valid)
         results, batch = rows.run(_as_milliseconds(by), batch.rows(), batch, self._label, self._failures, EventTimeError)
         return self._in_range(batch, np.fromiter(results, np.int64, len(results)), "")
+
+    def _field_times(self, batch: Batch, by: str) -> tuple[Batch, Times]:
+        def times(batch: Batch) -> Times:
+            return _milliseconds(batch.column(by), self._schema, by)
+
+        try:
+            return batch, times(batch)
+        except _FAILURES:  # untyped values: any of them may be no time
+            batch = self._each(batch, times, EventTimeError, f"event time field '{by}': ")
+            return batch, times(batch)
 
     def _in_range(
         self, batch: Batch, timestamps: Int64s, missing: str, valid: npt.NDArray[np.bool_] | None = None
@@ -153,13 +166,13 @@ class SourceReader(Operator):
             return batch, timestamps
         for index in np.flatnonzero(~good).tolist():
             absent = self._event_time.by is None or (valid is not None and not valid[index])
-            reason = missing if absent else f"event time {timestamps[index]} ms is outside the years 1 to 9999"
+            reason = missing if absent else f"event time {timestamps[index]} ms is outside the years 100 to 9899"
             self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))  # type: ignore[arg-type]
         kept = np.flatnonzero(good)
         return batch.take(kept), timestamps[kept]
 
 
-def _milliseconds(column: Column, schema: Schema, name: str) -> tuple[Int64s, npt.NDArray[np.bool_] | None]:
+def _milliseconds(column: Column, schema: Schema, name: str) -> Times:
     """An event time column as int64 milliseconds, and which of its values are there."""
     kind = (schema.field(name) or ANY_FIELD).kind
     if kind is Kind.DATETIME:
