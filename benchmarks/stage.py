@@ -1,0 +1,93 @@
+"""The topics of a run: filled before, read back after, deleted at the end."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from benchmarks.bids import Bids, produce
+
+_FOREVER = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
+
+
+class Stage:
+    """Names start with one prefix, so that what a run left behind, internal topics included, can be found and deleted."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = f"bench-{uuid.uuid4().hex[:8]}"
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def name(self, what: str) -> str:
+        return f"{self.prefix}-{what}"
+
+    def create(self, topics: dict[str, int]) -> None:
+        """Topic -> partitions. They keep their records whatever the event time."""
+        made = self._admin.create_topics([NewTopic(name, count, 1, config=_FOREVER) for name, count in topics.items()])
+        for future in made.values():
+            future.result(30)
+
+    def fill(self, inputs: list[tuple[Bids, dict[str, int]]]) -> None:
+        """Creates the topics of each input and fills them, each input by a process of its own."""
+        for _, topics in inputs:
+            self.create(topics)
+        context = get_context("spawn")
+        workers = [context.Process(target=produce, args=(self.bootstrap, made, topics)) for made, topics in inputs]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+            if worker.exitcode:
+                raise RuntimeError("the input could not be produced")
+
+    def read(self, topic: str) -> list[bytes]:
+        """The values of all committed records."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": self.prefix,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.queue.backoff.ms": 2,
+            }
+        )
+        count = len(self._admin.list_topics(topic, timeout=10).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
+        values: list[bytes] = []
+        ended, deadline = 0, time.monotonic() + 60
+        while ended < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the end of {topic} was not reached")
+            messages = consumer.consume(2_000, 0.05)
+            errors = list(filter(None, map(Message.error, messages)))
+            if errors:
+                if any(error.name() != "_PARTITION_EOF" for error in errors):
+                    raise KafkaException(errors[0])
+                ended += len(errors)
+                messages = [message for message in messages if message.error() is None]
+            values.extend(map(Message.value, messages))  # type: ignore[arg-type]
+        consumer.close()
+        return values
+
+    def clear(self) -> None:
+        """Deletes every topic of the run."""
+        mine = [name for name in self._admin.list_topics(timeout=10).topics if name.startswith(self.prefix)]
+        if mine:
+            for future in self._admin.delete_topics(mine).values():
+                future.result(30)
+
+
+@contextmanager
+def stage(bootstrap: str) -> Iterator[Stage]:
+    made = Stage(bootstrap)
+    try:
+        yield made
+    finally:
+        made.clear()
