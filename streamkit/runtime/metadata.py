@@ -5,12 +5,14 @@ sk1;<max timestamp of the partition>;<commit counter>;<flags>       flags: e = t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from streamkit.errors import StateError
 from streamkit.eventtime.watermark import NO_TIME
 
 FORMAT = "sk1"
+_PATTERN = re.compile(rf"{FORMAT};(-?\d+);(\d+);(e?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,10 @@ class OffsetMetadata:
         """None for empty metadata; StateError for what streamkit has not written."""
         if not text:
             return None
-        parts = text.split(";")
-        if parts[0] != FORMAT or len(parts) != 4:
+        found = _PATTERN.fullmatch(text)
+        if found is None:
             raise StateError(
                 f"a committed offset carries the metadata {text!r}, which this version of streamkit did not write: "
                 "another program commits for this group, or a newer version did"
             )
-        return OffsetMetadata(int(parts[1]), int(parts[2]), "e" in parts[3])
+        return OffsetMetadata(int(found[1]), int(found[2]), found[3] == "e")
