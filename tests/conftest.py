@@ -6,8 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.broker import Broker, NoBrokerError, find_broker
+
+# How long an example takes says nothing on a machine that others use as well.
+settings.register_profile("streamkit", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("streamkit")
 
 _BROKER = pytest.StashKey[Broker]()
 _REPORTED = pytest.StashKey[list[str]]()
