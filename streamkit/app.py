@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from streamkit.dsl.declarations import Declarations
 from streamkit.dsl.event_time import check_event_time
@@ -17,16 +16,18 @@ from streamkit.plan.topic import Topic, checked_topic_argument
 from streamkit.plan.topology import Plan, Topology, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from streamkit.config import EngineSettings
+    from streamkit.config import EngineSettings, Settings
     from streamkit.kafka.client import KafkaClient
+    from streamkit.kafka.confluent import ConnectionSettings
     from streamkit.runtime.failures import OnError
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
+_SERVERS = "kafka.bootstrap.servers"
 
 
 class HasClient(Protocol):
@@ -134,17 +135,20 @@ class App:
         bootstrap_servers: str | None = None,
         broker: HasClient | None = None,
         until_end: bool = False,
-        on_error: OnError = "stop",
+        on_error: OnError | None = None,
         create_topics: int = 0,
-        settings: EngineSettings | None = None,
-        kafka: dict[str, str] | None = None,
+        settings: EngineSettings | Mapping[str, object] | None = None,
+        config: str | Path | None = None,
+        kafka: Mapping[str, str] | None = None,
         instance_id: str | None = None,
         worker_index: int = 0,
         parent: int | None = None,
-        log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO",
+        log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None,
     ) -> None:
         """Runs one worker in this process until SIGTERM or SIGINT, which finish the batch in hand, commit and leave the group.
 
+        Settings that are not given come from the environment, else from the file ``config`` (or ``STREAMKIT_CONFIG``, or
+        streamkit.toml here), else they have their defaults; ``settings`` gives some (``{"commit_interval": "50ms"}``) or all.
         The Kafka is ``broker`` (a `Broker`), else ``bootstrap_servers``, else ``KAFKA_BOOTSTRAP_SERVERS``, else localhost:9092;
         ``kafka`` passes librdkafka properties on (SASL, SSL). ``until_end`` stops where the topics ended at the start,
         and closes all windows; a live service waits for the watermark. ``on_error`` is "stop", "skip" or a function of the
@@ -153,67 +157,94 @@ class App:
         ``instance_id`` tells workers of one app apart (default: the host name); a restart under the same one takes over at once.
         ``log_level`` is for the log on standard error; below WARNING it has a line for every step in the service's life.
 
-        `StartError`: no broker answers, a topic is missing or does not fit. `RecordError`: a record that cannot be processed,
-        with nothing of its transaction committed.
+        `ConfigError`: a setting that is wrong, and where it stands. `StartError`: no broker answers, a topic is missing or does
+        not fit. `RecordError`: a record that cannot be processed, with nothing of its transaction committed.
         """
         # Here, so that declaring and describing an app needs neither the engine nor librdkafka.
         from streamkit.ops.logging import configure, service_log  # noqa: PLC0415
         from streamkit.runtime.service import RunOptions, run_service  # noqa: PLC0415
 
         topology = self.topology()
-        engine = settings or _default_settings()
-        client = broker.client if broker is not None else _client(bootstrap_servers, kafka or {}, engine)
-        configure(level=log_level)
-        instance = instance_id or socket.gethostname()
+        named = None if callable(on_error) else on_error
+        given = {_SERVERS: bootstrap_servers, "instance_id": instance_id, "on_error": named, "log_level": log_level}
+        effective = resolved(settings, config, kafka, given)
+        client = broker.client if broker is not None else _client(effective)
+        configure(json=effective.log_as_json, level=effective.log_level)
+        instance = effective.instance_id
         options = RunOptions(
             until_end=until_end,
-            on_error=on_error,
+            on_error=on_error if callable(on_error) else effective.on_error,
             create_topics=create_topics,
             instance_id=instance,
             worker_index=worker_index,
             parent=parent,
         )
-        run_service(topology, client, engine, options, service_log({"app": self.name, "worker": f"{instance}-{worker_index}"}))
+        log = service_log({"app": self.name, "worker": f"{instance}-{worker_index}"})
+        run_service(topology, client, effective.engine, options, log)
 
     def reset(
         self,
         *,
         bootstrap_servers: str | None = None,
         broker: HasClient | None = None,
-        kafka: dict[str, str] | None = None,
+        settings: EngineSettings | Mapping[str, object] | None = None,
+        config: str | Path | None = None,
+        kafka: Mapping[str, str] | None = None,
         confirm: Callable[[str, tuple[str, ...]], bool] | None = None,
     ) -> None:
         """Takes the app back to its beginning: deletes its positions and its internal topics, with all state in them.
 
         Source and sink topics are left alone: results that were written stay and will be written again. ``confirm`` is asked
-        with the group and the topics; False leaves everything as it is. `StartError` while a worker of the app is alive.
+        with the group and the topics; False leaves everything as it is.
+
+        Settings are those of `run`. `StartError` while a worker of the app is alive.
         """
         from streamkit.runtime.reset import plan_reset, reset  # noqa: PLC0415
 
-        settings = _default_settings()
-        client = broker.client if broker is not None else _client(bootstrap_servers, kafka or {}, settings)
+        effective = resolved(settings, config, kafka, {_SERVERS: bootstrap_servers})
+        client = broker.client if broker is not None else _client(effective)
         admin = client.admin()
         try:
-            planned = plan_reset(self.topology(), admin, settings)
+            planned = plan_reset(self.topology(), admin, effective.engine)
             if confirm is None or confirm(planned.group, planned.topics):
-                reset(planned, admin, settings)
+                reset(planned, admin, effective.engine)
         finally:
             admin.close()
 
 
-def _default_settings() -> EngineSettings:
-    from streamkit.config import EngineSettings  # noqa: PLC0415
+def resolved(
+    settings: EngineSettings | Mapping[str, object] | None,
+    config: str | Path | None,
+    kafka: Mapping[str, str] | None,
+    arguments: Mapping[str, object],
+) -> Settings:
+    """The settings of a run, from all sources; what has an argument of its own wins over ``settings`` and ``kafka``."""
+    from streamkit.config import EngineSettings, resolve  # noqa: PLC0415
+    from streamkit.config.resolve import engine_arguments, kafka_arguments  # noqa: PLC0415
 
-    return EngineSettings()
+    several = engine_arguments(settings) if isinstance(settings, EngineSettings) else dict(settings or {})
+    own = {name: value for name, value in arguments.items() if value is not None}
+    return resolve({**several, **kafka_arguments(kafka or {}), **own}, file=config)
 
 
-def _client(bootstrap_servers: str | None, properties: dict[str, str], settings: EngineSettings) -> KafkaClient:
-    from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings  # noqa: PLC0415
+def connection(effective: Settings) -> ConnectionSettings:
+    """How to reach the Kafka of these settings. `ConfigError`: a property that would break a guarantee, and where it stands."""
+    from streamkit.kafka.confluent import ConnectionSettings  # noqa: PLC0415
+    from streamkit.kafka.confluent.settings import refuse_guarded  # noqa: PLC0415
 
-    address = bootstrap_servers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or DEFAULT_BOOTSTRAP_SERVERS
-    arguments: dict[str, Any] = {
-        "transaction_timeout_ms": settings.transaction_timeout_ms,
-        "session_timeout_ms": settings.session_timeout_ms,
-        "max_poll_interval_ms": settings.max_poll_interval_ms,
-    }
-    return ConfluentClient(ConnectionSettings(address, properties=properties, **arguments))
+    for name, value in effective.kafka.items():
+        effective.checked(f"kafka.{name}", partial(refuse_guarded, {name: value}))
+    engine = effective.engine
+    return ConnectionSettings(
+        effective.bootstrap_servers,
+        transaction_timeout_ms=engine.transaction_timeout_ms,
+        session_timeout_ms=engine.session_timeout_ms,
+        max_poll_interval_ms=engine.max_poll_interval_ms,
+        properties=effective.kafka,
+    )
+
+
+def _client(effective: Settings) -> KafkaClient:
+    from streamkit.kafka.confluent import ConfluentClient  # noqa: PLC0415
+
+    return ConfluentClient(connection(effective))

@@ -7,24 +7,32 @@ from typing import Annotated
 
 import typer
 
+from streamkit.cli.config import config
 from streamkit.cli.reset import reset
 from streamkit.cli.run import run
 from streamkit.cli.topology import topology
 from streamkit.errors import StreamkitError
 
+EXIT_CODES = (
+    "Exit codes: 0 done or drained; 1 an error that streamkit names in one line, wrong settings included; "
+    "2 wrong arguments; 143 or 130 after a second SIGTERM or Ctrl-C, which do not wait."
+)
+
 commands = typer.Typer(
     name="streamkit",
     help="Stream processing on Kafka, in Python.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-commands.command("run")(run)
-commands.command("reset")(reset)
-commands.command("topology")(topology)
+commands.command("run", epilog=EXIT_CODES)(run)
+commands.command("reset", epilog=EXIT_CODES)(reset)
+commands.command("topology", epilog=EXIT_CODES)(topology)
+commands.command("config", epilog=EXIT_CODES)(config)
 
 
-@commands.callback(invoke_without_command=True)
+@commands.callback(invoke_without_command=True, epilog=EXIT_CODES)
 def options(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Stream processing on Kafka, in Python."""
     if version:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from streamkit.cli.options import CONFIG, SERVERS, SET, assignments
 from streamkit.cli.topology import APP
 
 
 def run(
     app: Annotated[str, APP],
     *,
-    bootstrap_servers: Annotated[
-        str | None,
-        typer.Option(envvar="KAFKA_BOOTSTRAP_SERVERS", help="Addresses of the Kafka cluster. Default: localhost:9092"),
-    ] = None,
+    bootstrap_servers: Annotated[str | None, SERVERS] = None,
+    config: Annotated[Path | None, CONFIG] = None,
+    set_: Annotated[list[str] | None, SET] = None,
     until_end: Annotated[
         bool,
         typer.Option(
@@ -26,14 +27,13 @@ def run(
         ),
     ] = False,
     on_error: Annotated[
-        Literal["stop", "skip"], typer.Option(help="What to do with a record that cannot be processed.")
-    ] = "stop",
+        Literal["stop", "skip"] | None, typer.Option(help="What to do with a record that cannot be processed. Default: stop")
+    ] = None,
     create_topics: Annotated[
         int, typer.Option(min=0, metavar="PARTITIONS", help="Create missing topics with this many partitions, for a first try.")
     ] = 0,
     instance_id: Annotated[
-        str | None,
-        typer.Option(envvar="STREAMKIT_INSTANCE_ID", help="Tells workers of one app apart. Default: the host name"),
+        str | None, typer.Option(help="Tells workers of one app apart, as STREAMKIT_INSTANCE_ID. Default: the host name")
     ] = None,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Worker processes. One that dies is started again; they share the partitions.")
@@ -45,10 +45,13 @@ def run(
     from streamkit.cli.load import load_app
 
     loaded = load_app(app)
+    settings = assignments(set_)
     if workers > 1:
-        raise typer.Exit(_supervise(workers))
+        raise typer.Exit(_supervise(workers, settings, config))
     loaded.run(
         bootstrap_servers=bootstrap_servers,
+        settings=settings,
+        config=config,
         until_end=until_end,
         on_error=on_error,
         create_topics=create_topics,
@@ -58,11 +61,13 @@ def run(
     )
 
 
-def _supervise(workers: int) -> int:
+def _supervise(workers: int, settings: dict[str, object], config: Path | None) -> int:
     """This very command again, once for each worker, with a place of its own."""
+    from streamkit.config import resolve
     from streamkit.ops.logging import configure, service_log
     from streamkit.runtime.supervisor import Supervisor
 
-    configure()
+    effective = resolve(settings, file=config)  # before any worker starts, so that a wrong one is said once
+    configure(json=effective.log_as_json, level=effective.log_level)
     again = [sys.executable, "-m", "streamkit.cli", *sys.argv[1:], "--workers", "1", "--parent", str(os.getpid())]
     return Supervisor(lambda index: [*again, "--worker-index", str(index)], workers, service_log({"worker": "supervisor"})).run()

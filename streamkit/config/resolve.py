@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from streamkit.config.catalogue import BOOTSTRAP, Value, default_of, reader, settings
 from streamkit.config.duration import duration_text
@@ -28,11 +28,16 @@ class Settings:
     engine: EngineSettings
     bootstrap_servers: str
     instance_id: str
-    on_error: str
+    on_error: Literal["stop", "skip"]
     log_level: str
     log_format: str
     kafka: Mapping[str, str] = field(repr=False)  # has secrets
     origins: Mapping[str, str]
+
+    @property
+    def log_as_json(self) -> bool | None:
+        """None: what suits standard error."""
+        return None if self.log_format == "auto" else self.log_format == "json"
 
     def origin(self, name: str) -> str:
         """Where the value of a setting came from, ``default`` if from nowhere else.
@@ -77,7 +82,7 @@ def resolve(
         engine=_engine(values, origins),
         bootstrap_servers=str(values[BOOTSTRAP]),
         instance_id=str(values["instance_id"]),
-        on_error=str(values["on_error"]),
+        on_error="skip" if values["on_error"] == "skip" else "stop",
         log_level=str(values["log_level"]),
         log_format=str(values["log_format"]),
         kafka=MappingProxyType(_properties(values)),
@@ -124,7 +129,8 @@ def _read(given: Given) -> Value:
     try:
         return reader(given.name)(given.value)
     except ValueError as error:
-        raise ConfigError(f"{given.origin}: {given.name}: {error}") from None
+        place = given.origin if given.origin.endswith(f" {given.name}") else f"{given.origin}: {given.name}"
+        raise ConfigError(f"{place}: {error}") from None
 
 
 def _engine(values: Mapping[str, Value], origins: Mapping[str, str]) -> EngineSettings:

@@ -113,6 +113,8 @@ def _known(name: str, origin: str, spelled: Callable[[str], str]) -> str:
     hint = f"did you mean {spelled(near)}?" if near else "`streamkit config` lists all settings"
     if near and f"{near}_ms" == name:
         hint = f'write {spelled(near)}, with the unit in the value, such as "50ms"'
+    elif not near and "." in name:
+        hint = f"a property of librdkafka is written kafka.{name}"
     raise ConfigError(f"{origin}: there is no setting '{name}'; {hint}")
 
 
