@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamkit.dsl.windows import cumulating, tumbling
     from streamkit.plan.topic import Topic
     from streamkit.record.model import Model, Record, Row
+    from streamkit.serdes.avro import avro
     from streamkit.testing.broker import Broker
     from streamkit.testing.driver import TestDriver
 
@@ -40,6 +41,7 @@ _HOMES = {
     "TestDriver": "testing.driver",
     "Topic": "plan.topic",
     "WindowedStream": "dsl.windowed",
+    "avro": "serdes.avro",
     "count": "dsl.aggregates",
     "cumulating": "dsl.windows",
     "event_time": "dsl.event_time",
@@ -63,6 +65,7 @@ __all__ = [
     "TestDriver",
     "Topic",
     "WindowedStream",
+    "avro",
     "count",
     "cumulating",
     "errors",

@@ -1,0 +1,128 @@
+"""Avro from end to end: in, through windows and a repartition topic, and out."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import fastavro
+import polars as pl
+import pytest
+
+import streamkit as sk
+from streamkit.kafka.memory import Cluster
+
+START = datetime(2020, 4, 15, 12, tzinfo=UTC)
+
+
+class Bid(sk.Model):
+    item: str
+    price: float
+    at: datetime
+    note: str | None = None
+
+
+class OldBid(sk.Model):
+    item: str
+    price: int
+    at: datetime
+
+
+class Total(sk.Model):
+    item: str
+    window_start: datetime
+    window_end: datetime
+    total: float
+    bids: int
+
+
+BIDS = sk.Topic("bids", key=str, value=sk.avro(Bid, writers=[sk.avro(OldBid).avro_schema]))
+OLD = sk.Topic("bids", key=str, value=sk.avro(OldBid))
+TOTALS = sk.Topic("totals", key=str, value=sk.avro(Total))
+LATE = sk.Topic("late", key=str, value=BIDS.value_serde)
+DEAR = sk.Topic("dear", key=str, value=sk.avro(Bid))
+REPARTITION = "avro.bids-by-item.repartition"
+
+
+def make_app() -> sk.App:
+    app = sk.App("avro")
+    bids = app.stream(BIDS, event_time=sk.event_time("at"))
+    totals = bids.key_by("item").window(sk.tumbling("1m")).aggregate("totals", total=sk.sum("price"), bids=sk.count())
+    totals.on_close().to(TOTALS)
+    totals.late().to(LATE)
+    bids.filter(pl.col("price") > 5).map(lambda bid: Bid(bid.item.lower(), bid.price, bid.at, "dear")).to(DEAR)
+    return app
+
+
+def bid(item: str, price: float, seconds: int) -> Bid:
+    return Bid(item, price, START + timedelta(seconds=seconds))
+
+
+def raw(cluster: Cluster, topic: str) -> list[bytes | None]:
+    return [record.value for record in cluster.read(topic)]
+
+
+@pytest.fixture
+def driver():
+    with sk.TestDriver(make_app()) as driver:
+        yield driver
+
+
+def test_in_window_and_out(driver):
+    driver.send(BIDS, bid("A", 1.5, 0), bid("B", 2.0, 1), bid("A", 7.0, 2))
+    driver.send(OLD, OldBid("A", 2, START + timedelta(seconds=3)))
+    driver.end_of_input()
+    end = START + timedelta(minutes=1)
+    found = [record.value for record in driver.read(TOTALS)]
+    assert sorted(found, key=lambda total: total.item) == [Total("A", START, end, 10.5, 3), Total("B", START, end, 2.0, 1)]
+    assert [record.value for record in driver.read(DEAR)] == [Bid("a", 7.0, START + timedelta(seconds=2), "dear")]
+    # ... which any reader of Avro understands
+    schema = fastavro.parse_schema(sk.avro(Total).avro_schema)
+    plain = [fastavro.schemaless_reader(io.BytesIO(data[10:]), schema) for data in raw(driver.cluster, "totals")]
+    assert sorted(row["total"] for row in plain) == [2.0, 10.5]
+
+
+def test_bytes_pass_through_repartition_and_late_unchanged(driver):
+    driver.send(BIDS, bid("A", 1.5, 0), bid("A", 1.0, 300))
+    old = OldBid("A", 2, START)
+    driver.send(OLD, old, key="k")
+    sent = raw(driver.cluster, "bids")
+    passed = [data for data in raw(driver.cluster, REPARTITION) if data is not None and data.startswith(b"\xc3\x01")]
+    assert passed == sent
+    assert raw(driver.cluster, "late") == [sk.avro(OldBid).encoder()(old)] == sent[2:]
+    assert [record.value for record in driver.read(LATE)] == [Bid("A", 2.0, START)]
+
+
+def test_bytes_of_an_unlisted_schema_stop_the_app_with_their_place():
+    class Stranger(sk.Model):
+        item: str
+
+    data = sk.avro(Stranger).encoder()(Stranger("A"))
+    with sk.TestDriver(make_app()) as driver, pytest.raises(sk.errors.DecodeError) as caught:
+        driver.send_raw("bids", data)
+    assert data[2:10].hex() in str(caught.value)
+    assert "bids-0@0" in str(caught.value)
+
+
+def test_cut_bytes_are_skipped_if_asked_for():
+    with sk.TestDriver(make_app(), on_error="skip") as driver:
+        good = BIDS.value_serde.encoder()(bid("A", 1.5, 0))
+        driver.send_raw("bids", good[:-1])
+        driver.send_raw("bids", good)
+        driver.end_of_input()
+        assert [record.value.bids for record in driver.read(TOTALS)] == [1]
+
+
+def test_results_that_do_not_fit_are_refused_at_declaration():
+    class Wrong(sk.Model):
+        item: str
+        total: str
+
+    app = sk.App("avro")
+    bids = app.stream(BIDS, event_time=sk.event_time("at"))
+    totals = bids.key_by("item").window(sk.tumbling("1m")).aggregate("totals", total=sk.sum("price"))
+    with pytest.raises(sk.errors.SchemaError):
+        totals.on_close().to(sk.Topic("wrong", key=str, value=sk.avro(Wrong)))
+
+
+def test_the_plan_and_the_topic_say_avro():
+    assert repr(DEAR) == "Topic('dear', key=str, value=avro(Bid))"
+    assert BIDS.value_serde.name == f"avro(Bid, from {sk.avro(OldBid).own.fingerprint.hex()})"
