@@ -93,7 +93,8 @@ def bids(records: int, keys: int, *, seed: int = 7) -> Bids:
 def one_bid_per_key(records: int) -> Bids:
     """Every record has a key of its own, and time hardly moves: for state that only grows."""
     made = bids(records, 1)
-    return Bids(np.arange(records), made.bidder, made.price, made.channel, BASE_MS + np.arange(records) // 1_000)
+    keys = np.random.default_rng(7).permutation(records)
+    return Bids(keys, made.bidder, made.price, made.channel, BASE_MS + np.arange(records) // 1_000)
 
 
 def expected(made: Bids, partitions: int = 1) -> Windows:
