@@ -228,12 +228,15 @@ def resolved(
 
 
 def connection(effective: Settings) -> ConnectionSettings:
-    """How to reach the Kafka of these settings. `ConfigError`: a property that would break a guarantee, and where it stands."""
+    """How to reach the Kafka of these settings. `ConfigError`: a property that there is not or that would break a guarantee."""
+    from streamkit.config.secrecy import is_secret  # noqa: PLC0415
     from streamkit.kafka.confluent import ConnectionSettings  # noqa: PLC0415
+    from streamkit.kafka.confluent.properties import refuse_unknown  # noqa: PLC0415
     from streamkit.kafka.confluent.settings import refuse_guarded  # noqa: PLC0415
 
     for name, value in effective.kafka.items():
         effective.checked(f"kafka.{name}", partial(refuse_guarded, {name: value}))
+        effective.checked(f"kafka.{name}", partial(refuse_unknown, name, value, is_secret=is_secret(name)))
     engine = effective.engine
     return ConnectionSettings(
         effective.bootstrap_servers,

@@ -63,11 +63,12 @@ def run(
 
 def _supervise(workers: int, settings: dict[str, object], config: Path | None) -> int:
     """This very command again, once for each worker, with a place of its own."""
-    from streamkit.config import resolve
+    from streamkit.app import connection, resolved
     from streamkit.ops.logging import configure, service_log
     from streamkit.runtime.supervisor import Supervisor
 
-    effective = resolve(settings, file=config)  # before any worker starts, so that a wrong one is said once
+    effective = resolved(settings, config, None, {})
+    connection(effective)  # before any worker starts, so that what is wrong is said once
     configure(json=effective.log_as_json, level=effective.log_level)
     again = [sys.executable, "-m", "streamkit.cli", *sys.argv[1:], "--workers", "1", "--parent", str(os.getpid())]
     return Supervisor(lambda index: [*again, "--worker-index", str(index)], workers, service_log({"worker": "supervisor"})).run()
