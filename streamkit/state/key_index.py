@@ -8,7 +8,7 @@ an int column with a null key in it turns `IntKeys` into `ObjectKeys`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +31,21 @@ class _SlotDict(dict[Any, int]):
         return slot
 
 
+class _Exact(NamedTuple):
+    """A float or bool key: to a dict they equal the int of the same value, but on the wire and so to users they do not."""
+
+    type: type
+    value: Any
+
+
 class ObjectKeys:
-    """Slots of hashable Python keys. 1 and True and 1.0 are one key to Python and so are one here."""
+    """Slots of hashable Python keys. 1, 1.0 and True are three keys."""
 
     __slots__ = ("_slots",)
 
     def __init__(self, keys: Iterable[Any] = ()) -> None:
         self._slots = _SlotDict()
-        for key in keys:
+        for key in _exact(list(keys)):
             self._slots[key]
 
     def __len__(self) -> int:
@@ -46,11 +53,17 @@ class ObjectKeys:
 
     def slots(self, keys: Keys) -> Slots:
         column = keys if isinstance(keys, list) else keys.tolist()
-        return np.fromiter(map(self._slots.__getitem__, column), np.int64, len(column))
+        return np.fromiter(map(self._slots.__getitem__, _exact(column)), np.int64, len(column))
 
     def keys(self) -> list[Any]:
         """In slot order."""
-        return list(self._slots)
+        return [key.value if type(key) is _Exact else key for key in self._slots]
+
+
+def _exact(keys: list[Any]) -> list[Any]:
+    if {bool, float}.isdisjoint(map(type, keys)):
+        return keys
+    return [_Exact(type(key), key) if type(key) in (bool, float) else key for key in keys]
 
 
 class IntKeys:
@@ -58,10 +71,12 @@ class IntKeys:
 
     __slots__ = ("_bits", "_by_slot", "_mask", "_size", "_table_keys", "_table_slots")
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
+        """``expected``: how many keys there may be, so that the table need not grow on the way there."""
+        bits = max(_FIRST_BITS, (2 * expected).bit_length())
         self._size = 0
-        self._by_slot = np.zeros(1 << (_FIRST_BITS - 1), np.int64)
-        self._make_table(_FIRST_BITS)
+        self._by_slot = np.zeros(1 << (bits - 1), np.int64)
+        self._make_table(bits)
 
     def __len__(self) -> int:
         return self._size
@@ -135,6 +150,6 @@ class IntKeys:
 KeyIndex = IntKeys | ObjectKeys
 
 
-def index_for(keys: Keys) -> KeyIndex:
+def index_for(keys: Keys, expected: int = 0) -> KeyIndex:
     """An empty index of the kind that fits these keys."""
-    return ObjectKeys() if isinstance(keys, list) else IntKeys()
+    return ObjectKeys() if isinstance(keys, list) else IntKeys(expected)

@@ -37,12 +37,13 @@ class Entries:
 class Pane:
     """One window end: key index, cells, dirty marks."""
 
-    __slots__ = ("_accumulators", "_capacity", "cells", "dirty", "has_dirty", "index")
+    __slots__ = ("_accumulators", "_capacity", "_expected", "cells", "dirty", "has_dirty", "index")
 
-    def __init__(self, accumulators: Sequence[Accumulator], keys: Keys) -> None:
+    def __init__(self, accumulators: Sequence[Accumulator], keys: Keys, expected: int = 0) -> None:
         self._accumulators = accumulators
         self._capacity = 0
-        self.index: KeyIndex = index_for(keys)
+        self._expected = expected
+        self.index: KeyIndex = index_for(keys, expected)
         self.cells: list[Cells] = [[np.empty(0, dtype) for dtype in acc.dtypes] for acc in accumulators]
         self.dirty = np.zeros(0, bool)
         self.has_dirty = False
@@ -80,7 +81,7 @@ class Pane:
         return Entries(pane_end, chosen, [[cell[slots] for cell in cells] for cells in self.cells])
 
     def _grow(self) -> None:
-        capacity = max(_FIRST_CAPACITY, 1 << (len(self.index) - 1).bit_length())
+        capacity = max(_FIRST_CAPACITY, 1 << (max(len(self.index), self._expected) - 1).bit_length())
         for acc, cells in zip(self._accumulators, self.cells, strict=True):
             for number, (dtype, initial) in enumerate(zip(acc.dtypes, acc.initial, strict=True)):
                 grown = np.full(capacity, initial, dtype)
@@ -116,6 +117,7 @@ class WindowStore:
     def __init__(self, accumulators: Sequence[Accumulator]) -> None:
         self._accumulators = tuple(accumulators)
         self._panes: dict[int, Pane] = {}
+        self._last_size = 0  # of the pane that was closed last: what the next ones will likely grow to
 
     def __len__(self) -> int:
         """Entries: (window end, key) pairs."""
@@ -148,9 +150,7 @@ class WindowStore:
         if at is not None:
             keys = _take_keys(keys, at)
             inputs = [None if column is None else column.take(at) for column in inputs]
-        pane = self._panes.get(end)
-        if pane is None:
-            pane = self._panes[end] = Pane(self._accumulators, keys)
+        pane = self._pane(end, keys)
         return _Update(end, pane, len(pane), pane.slots(keys), inputs, at)
 
     def _undo(self, update: _Update) -> None:
@@ -163,13 +163,20 @@ class WindowStore:
     def close(self, pane_end: int) -> Entries | None:
         """Takes a pane out; None if nothing is open there."""
         pane = self._panes.pop(pane_end, None)
-        return None if pane is None else pane.entries(pane_end)
+        if pane is None:
+            return None
+        self._last_size = len(pane)
+        return pane.entries(pane_end)
+
+    def _pane(self, pane_end: int, keys: Keys) -> Pane:
+        pane = self._panes.get(pane_end)
+        if pane is None:
+            pane = self._panes[pane_end] = Pane(self._accumulators, keys, self._last_size)
+        return pane
 
     def roll(self, entries: Entries, into: int) -> None:
         """Adds a closed pane's entries to a later pane (cumulating windows)."""
-        pane = self._panes.get(into)
-        if pane is None:
-            pane = self._panes[into] = Pane(self._accumulators, entries.keys)
+        pane = self._pane(into, entries.keys)
         slots = pane.slots(entries.keys)
         for acc, cells, other in zip(self._accumulators, pane.cells, entries.cells, strict=True):
             acc.merge(cells, slots, other)
@@ -197,9 +204,7 @@ class WindowStore:
 
     def load(self, entries: Entries) -> Slots:
         """Sets rows to absolute values (restore); later calls override earlier ones. Gives their slots."""
-        pane = self._panes.get(entries.pane_end)
-        if pane is None:
-            pane = self._panes[entries.pane_end] = Pane(self._accumulators, entries.keys)
+        pane = self._pane(entries.pane_end, entries.keys)
         slots = pane.slots(entries.keys)
         for cells, loaded in zip(pane.cells, entries.cells, strict=True):
             for cell, values in zip(cells, loaded, strict=True):

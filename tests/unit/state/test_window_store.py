@@ -234,3 +234,13 @@ def test_a_block_of_another_shape_is_refused() -> None:
         other.apply(new_store(), key, value)
     with pytest.raises(StateError, match="cannot be read"):
         other.apply(new_store(), key, b"\xc1")
+
+
+def test_equal_numbers_of_different_types_are_different_keys() -> None:
+    store = new_store()
+    keys: list[Any] = [1, True, 1.0, 1, "1", 1.0, None]
+    add(store, [(10, key, 1) for key in keys])
+    add(store, [(10, True, 1), (10, None, 1)])
+    (entries,) = store.entries()
+    counts = store.results(entries)[0].to_list()
+    assert list(zip(map(repr, entries.keys), counts, strict=True)) == [("1", 2), ("True", 2), ("1.0", 2), ("'1'", 1), ("None", 2)]
