@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from streamkit.dsl.declarations import Declarations
 from streamkit.dsl.event_time import check_event_time
 from streamkit.dsl.stream import Stream
-from streamkit.errors import DeclarationError
+from streamkit.errors import ConfigError, DeclarationError
 from streamkit.plan import explain
 from streamkit.plan.names import checked_name
 from streamkit.plan.nodes import EventTime, Merge, Node
@@ -16,7 +17,7 @@ from streamkit.plan.topic import Topic, checked_topic_argument
 from streamkit.plan.topology import Plan, Topology, cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from streamkit.config import EngineSettings, Settings
@@ -222,6 +223,8 @@ def resolved(
     from streamkit.config import EngineSettings, resolve  # noqa: PLC0415
     from streamkit.config.resolve import engine_arguments, kafka_arguments  # noqa: PLC0415
 
+    if not isinstance(settings, EngineSettings | Mapping | None):
+        raise ConfigError(f'settings are a dict such as {{"commit_interval": "50ms"}} or an EngineSettings, not {settings!r}')
     several = engine_arguments(settings) if isinstance(settings, EngineSettings) else dict(settings or {})
     own = {name: value for name, value in arguments.items() if value is not None}
     return resolve({**several, **kafka_arguments(kafka or {}), **own}, file=config)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 from streamkit.config.duration import duration_text, parse_ms
@@ -15,7 +16,7 @@ from streamkit.config.engine import EngineSettings, public_name
 Value = str | int | None
 
 BOOTSTRAP = "kafka.bootstrap.servers"
-_NUMBER = re.compile(r"[+-]?[0-9][0-9_]*")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(_[0-9]{1,3}){0,5}")  # Python refuses to read numbers of thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Setting:
     default: Value
     doc: str
     field: str | None = None
-    least: int | None = None
+    least: int = 0
+    most: int = 0
     choices: tuple[str, ...] = ()
     unset: str = ""
 
@@ -41,9 +43,10 @@ class Setting:
         if self.kind == "text":
             return self._text(value)
         read = parse_ms(value) if self.kind == "duration" else _number(value)
-        if self.least is not None and read < self.least:
-            shown = duration_text(self.least) if self.kind == "duration" else str(self.least)
-            raise ValueError(f"{value!r} is too little; it must be at least {shown}")
+        if not self.least <= read <= self.most:
+            raise ValueError(
+                f"{value!r} is out of range; it must be at least {self.said(self.least)}, at most {self.said(self.most)}"
+            )
         return read
 
     def said(self, value: Value) -> str:
@@ -62,9 +65,9 @@ class Setting:
 
 
 @cache
-def settings() -> dict[str, Setting]:
+def settings() -> Mapping[str, Setting]:
     """All but the pass-through `kafka.*`, in the order in which they are listed."""
-    return {setting.name: setting for setting in (*_of_engine(), *_of_service())}
+    return MappingProxyType({setting.name: setting for setting in (*_of_engine(), *_of_service())})
 
 
 def default_of(setting: Setting) -> Value:
@@ -99,6 +102,7 @@ def _of_engine() -> list[Setting]:
             each.metadata["doc"],
             field=each.name,
             least=each.metadata["least"],
+            most=each.metadata["most"],
             unset="the broker's" if each.default is None else "",
         )
         for each in fields(EngineSettings)

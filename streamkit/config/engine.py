@@ -32,8 +32,18 @@ ORDERS: Final = (
 )  # fmt: skip
 
 
-def _setting(default: Any, doc: str, *, least: int = 1) -> Any:
-    return field(default=default, metadata={"doc": doc, "least": least})
+_DAY_MS: Final = 86_400_000  # the most that librdkafka takes for max.poll.interval.ms; time-outs are 32-bit numbers there
+_HOUR_MS: Final = 3_600_000  # and for session.timeout.ms
+_MOST: Final = 1_000_000
+_REPLICAS: Final = 32_767  # a 16-bit number in Kafka's protocol
+
+
+def _ms(default: int, doc: str, *, least: int = 1, most: int = _DAY_MS) -> Any:
+    return _number(default, doc, least=least, most=most)
+
+
+def _number(default: int | None, doc: str, *, least: int = 1, most: int = _MOST) -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +57,38 @@ class EngineSettings:
     streamkit.errors.ConfigError: commit_interval (10s) must be at most a quarter of transaction_timeout (30s): a slow commit ...
     """
 
-    commit_interval_ms: int = _setting(
+    commit_interval_ms: int = _ms(
         100,
         "longest time between the first change and its commit; at most a quarter of `transaction_timeout_ms`. Longer: fewer, "
         "larger transactions, later results",
     )
-    transaction_timeout_ms: int = _setting(
+    transaction_timeout_ms: int = _ms(
         30_000, "after this the broker aborts a transaction; half of it is the deadline of a commit", least=1_000
     )
-    session_timeout_ms: int = _setting(45_000, "after this without a sign of life a worker's partitions go to others")
-    max_poll_interval_ms: int = _setting(300_000, "longest time between two polls; a slow function must stay below it")
-    max_records: int = _setting(2_000, "records of one poll; about 2,000 stay in the processor's cache")
-    poll_timeout_ms: int = _setting(100, "how long a poll waits for the first record", least=0)
-    control_interval_ms: int = _setting(
+    session_timeout_ms: int = _ms(45_000, "after this without a sign of life a worker's partitions go to others", most=_HOUR_MS)
+    max_poll_interval_ms: int = _ms(300_000, "longest time between two polls; a slow function must stay below it")
+    max_records: int = _number(2_000, "records of one poll; about 2,000 stay in the processor's cache")
+    poll_timeout_ms: int = _ms(100, "how long a poll waits for the first record", least=0)
+    control_interval_ms: int = _ms(
         1_000, "least time between two control records with mere news ([wire formats](../wire-formats.md))", least=0
     )
-    heartbeat_ms: int = _setting(3_000, "after this the last word on time is repeated")
-    idle_check_ms: int = _setting(500, "how often a silent partition is asked for its end", least=0)
-    start_timeout_ms: int = _setting(30_000, "how long a start waits for a broker and its answers")
-    restore_stall_ms: int = _setting(120_000, "a restore without progress for so long stops the service")
-    purge_interval_ms: int = _setting(30_000, "how often processed repartition records are deleted", least=0)
-    replication_factor: int = _setting(-1, "of internal topics; -1 is the broker's default", least=-1)
-    min_insync_replicas: int | None = _setting(None, "of internal topics")
+    heartbeat_ms: int = _ms(3_000, "after this the last word on time is repeated")
+    idle_check_ms: int = _ms(500, "how often a silent partition is asked for its end", least=0)
+    start_timeout_ms: int = _ms(30_000, "how long a start waits for a broker and its answers")
+    restore_stall_ms: int = _ms(120_000, "a restore without progress for so long stops the service")
+    purge_interval_ms: int = _ms(30_000, "how often processed repartition records are deleted", least=0)
+    replication_factor: int = _number(-1, "of internal topics; -1 is the broker's default", least=-1, most=_REPLICAS)
+    min_insync_replicas: int | None = _number(None, "of internal topics", most=_REPLICAS)
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value, least = getattr(self, each.name), each.metadata["least"]
+            value, least, most = getattr(self, each.name), each.metadata["least"], each.metadata["most"]
             if value is None and each.default is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f"{each.name} is a whole number, not {value!r}")
-            if value < least:
-                raise ConfigError(f"{each.name} must be at least {least}, got {value}")
+            if not least <= value <= most:
+                raise ConfigError(f"{each.name} must be at least {least} and at most {most}, got {value}")
         wrong = broken_order({each.name: getattr(self, each.name) for each in fields(self)}, duration_text)
         if wrong is not None:
             raise ConfigError(wrong[1])

@@ -125,6 +125,7 @@ def test_help_says_the_exit_codes(command):
     "options,said",
     [
         ({"settings": {"commit_interval": 5}}, "argument commit_interval: 5 has no unit"),
+        ({"settings": 5}, "settings are a dict such as"),
         ({"kafka": {"acks": "1"}}, "argument kafka.acks: kafka: the property acks=1 is refused"),
         ({"config": "nope.toml"}, "the configuration file 'nope.toml' cannot be read"),
         ({"on_error": "maybe"}, "argument on_error: 'maybe' is none of stop, skip"),

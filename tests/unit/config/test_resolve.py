@@ -108,6 +108,11 @@ def test_durations(value, ms):
     assert resolve({"commit_interval": value}, environ={}).engine.commit_interval_ms == ms
 
 
+@pytest.mark.parametrize("value,number", [("2000", 2_000), ("2_000", 2_000), (" 5 ", 5), (7, 7)])
+def test_numbers(value, number):
+    assert resolve({"max_records": value}, environ={}).engine.max_records == number
+
+
 def test_an_engine_settings_is_all_of_its_fields(directory):
     engine = sk.EngineSettings(commit_interval_ms=1, min_insync_replicas=2, control_interval_ms=0)
     found = resolve(engine_arguments(engine), environ={"STREAMKIT_MAX_RECORDS": "7"})
@@ -180,12 +185,17 @@ def test_an_unknown_name_says_where_it_stands(directory):
     [
         ("commit_interval", 50, "50 has no unit"),
         ("commit_interval", "50 minutes", "'50 minutes' is not a duration"),
-        ("commit_interval", "0ms", "'0ms' is too little; it must be at least 1ms"),
-        ("poll_timeout", "-5ms", "'-5ms' is too little; it must be at least 0s"),
+        ("commit_interval", "0ms", "'0ms' is out of range; it must be at least 1ms, at most 1d"),
+        ("poll_timeout", "-5ms", "'-5ms' is out of range; it must be at least 0s"),
         ("commit_interval", timedelta(microseconds=5), "finer than a millisecond"),
         ("max_records", "1.5", "'1.5' is not a whole number"),
+        ("max_records", "1__0", "'1__0' is not a whole number"),
         ("max_records", True, "True is not a whole number"),
-        ("max_records", 0, "0 is too little; it must be at least 1"),
+        ("max_records", 0, "0 is out of range; it must be at least 1, at most 1000000"),
+        ("start_timeout", "999999999999d", "at most 1d"),
+        ("session_timeout", "2h", "at most 1h"),
+        ("min_insync_replicas", "40000", "at most 32767"),
+        ("max_records", "9" * 5000, "is not a whole number"),
         ("transaction_timeout", "10ms", "it must be at least 1s"),
         ("log_level", "loud", "'loud' is none of DEBUG, INFO, WARNING, ERROR"),
         ("on_error", 5, "5 is not a text"),
@@ -244,7 +254,9 @@ def test_orders_hold_at_their_bounds():
     sk.EngineSettings(session_timeout_ms=300_000)
 
 
-@pytest.mark.parametrize("wrong", [{"commit_interval_ms": "50ms"}, {"max_records": True}, {"max_records": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"commit_interval_ms": "50ms"}, {"max_records": True}, {"max_records": 0}, {"heartbeat_ms": 10**9}]
+)
 def test_engine_settings_are_whole_numbers_in_range(wrong):
     with pytest.raises(sk.errors.ConfigError, match=next(iter(wrong))):
         sk.EngineSettings(**wrong)
