@@ -87,7 +87,7 @@ class RepartitionWriter(Operator):
         if None not in keys:
             self._output.produce_many(self.topic, values, keys, -1, timestamps, headers)
             return
-        null = np.fromiter((key is None for key in keys), bool, len(keys))
+        null = np.array([key is None for key in keys], bool)
         for at, partition in ((np.flatnonzero(null), NULL_KEY_PARTITION), (np.flatnonzero(~null), -1)):
             if len(at):
                 some = None if headers is None else pick(headers, at)

@@ -15,7 +15,8 @@ class SelectColumns(Operator):
 
     def __init__(self, node: Select, failures: Failures) -> None:
         super().__init__()
-        self._node = node
+        self._schema = node.schema  # derived anew whenever it is asked for
+        self._extends = node.keep and node.input.schema.open
         self._evaluator = Evaluator(node.columns, node.input.schema, node.label, failures)
         self._kept = [name for name in node.input.schema.names if node.keep and name not in node.columns]
 
@@ -25,12 +26,12 @@ class SelectColumns(Operator):
             batch = batch.take(kept)
         if not len(batch):
             return
-        if self._node.keep and self._node.input.schema.open:
+        if self._extends:
             self.emit(self._extend_rows(batch, columns))
             return
         all_columns = {name: batch.column(name) for name in self._kept} | columns
-        ordered = {name: all_columns[name] for name in self._node.schema.names} if self._node.schema.names else all_columns
-        self.emit(batch.with_columns(ordered, self._node.schema))
+        ordered = {name: all_columns[name] for name in self._schema.names} if self._schema.names else all_columns
+        self.emit(batch.with_columns(ordered, self._schema))
 
     def _extend_rows(self, batch: Batch, columns: dict[str, Column]) -> Batch:
         """Untyped rows may hold any field: each becomes a new row with the computed fields put in."""
@@ -38,4 +39,4 @@ class SelectColumns(Operator):
         for name, column in columns.items():
             for row, value in zip(rows, column.to_list(), strict=True):
                 row[name] = value
-        return batch.with_rows(rows, self._node.schema)
+        return batch.with_rows(rows, self._schema)

@@ -63,7 +63,7 @@ class SinkWriter(Operator):
         if None not in keys:
             self._output.produce_many(self._topic, values, keys, -1, timestamps)
             return
-        is_null = np.fromiter((key is None for key in keys), bool, len(keys))
+        is_null = np.array([key is None for key in keys], bool)
         for at, partition in ((np.flatnonzero(is_null), NULL_KEY_PARTITION), (np.flatnonzero(~is_null), -1)):
             if len(at):
                 self._output.produce_many(self._topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at))

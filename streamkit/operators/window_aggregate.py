@@ -58,6 +58,7 @@ class WindowAggregateOperator(Operator):
         self.progress = Progress()
         self._failures = failures
         self._label = node.name
+        self._schema = node.schema  # derived anew whenever it is asked for
         schema = node.keyed.schema
         inputs = {name: agg.input for name, agg in node.outputs.items() if agg.input is not None}
         self._inputs = Evaluator(inputs, schema, node.name, failures)
@@ -187,7 +188,7 @@ class WindowAggregateOperator(Operator):
             keys = entries.keys[part]
             yield Batch(
                 DerivedOrigin(tp, offset, len(keys)),
-                self.node.schema,
+                self._schema,
                 np.full(len(keys), timestamp, np.int64),
                 columns={name: _slice(column, part) for name, column in columns.items()},
                 keys=keys,

@@ -151,6 +151,8 @@ class NullKey:
     type = None
 
     def decode(self, data: Sequence[bytes | None]) -> list[Any]:
+        if data.count(None) == len(data):
+            return list(data)
         return list(map(self.decode_one, data))
 
     def decode_one(self, data: bytes | None) -> None:
@@ -158,7 +160,10 @@ class NullKey:
             raise ValueError(f"key {data[:60]!r} where every key must be null")
 
     def encode(self, keys: Keys) -> list[bytes | None]:
-        return list(map(self.encode_one, keys))
+        plain: list[Any] = keys if isinstance(keys, list) else keys.tolist()
+        if plain.count(None) == len(plain):
+            return plain
+        return list(map(self.encode_one, plain))
 
     def encode_one(self, key: Any) -> None:
         if key is not None:
