@@ -37,7 +37,7 @@ class Grid:
 
     def windows_of(self, at_ms: int) -> list[tuple[int, int]]:
         """Every window that holds this time: tried one after the other, from well before it."""
-        start = self.offset_ms + (at_ms // self.size_ms - 10) * self.size_ms
+        start = self.offset_ms + ((at_ms - abs(self.offset_ms)) // self.size_ms - 2) * self.size_ms
         while start + self.size_ms <= at_ms:
             start += self.size_ms
         ends = range(start + self.step_ms, start + self.size_ms + 1, self.step_ms)

@@ -1,0 +1,181 @@
+"""The decisions of runtime/decide, table by table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamkit.errors import FinishedError, LostOffsetError, StateError
+from streamkit.eventtime.watermark import NO_TIME
+from streamkit.eventtime.windows import FixedWindow
+from streamkit.kafka.client import Committed, TopicInfo, TopicPartition
+from streamkit.runtime.control import TaskWord
+from streamkit.runtime.decide.control import LastWord, due
+from streamkit.runtime.decide.start import FromEarliest, Refuse, Resume, StartFacts, start
+from streamkit.runtime.decide.topics import Use, misfit, wanted_config
+from streamkit.runtime.metadata import OffsetMetadata
+
+TP = TopicPartition("bids", 2)
+NOW, ENDED = OffsetMetadata(1_000, 7), OffsetMetadata(1_000, 7, ended=True)
+
+
+def facts(committed: Committed | None, **others: Any) -> StartFacts:
+    known: dict[str, Any] = {
+        "log_start": 5, "has_state": False, "until_end": False, "is_source": True, "end_offset": 100, "group": "app"
+    }  # fmt: skip
+    return StartFacts(TP, committed, **{**known, **others})
+
+
+# ---- start.py, line by line
+
+
+@pytest.mark.parametrize("committed", [None, Committed(-1)])
+def test_no_position_and_no_state_starts_at_the_earliest_record(committed: Committed | None) -> None:
+    assert start(facts(committed)) == FromEarliest(5)
+
+
+@pytest.mark.parametrize("committed", [None, Committed(-1), Committed(50)])
+def test_state_without_a_position_or_its_time_is_refused(committed: Committed | None) -> None:
+    decision = start(facts(committed, has_state=True))
+    assert isinstance(decision, Refuse)
+    assert isinstance(decision.error, StateError)
+    assert "bids-2" in str(decision.error)
+
+
+def test_a_position_below_the_log_is_refused() -> None:
+    decision = start(facts(Committed(4, NOW.encode())))
+    assert isinstance(decision, Refuse)
+    assert isinstance(decision.error, LostOffsetError)
+    assert "1 records were deleted unread" in str(decision.error)
+
+
+@pytest.mark.parametrize("offset", [5, 50, 100])
+def test_a_position_in_the_log_is_resumed_with_its_time(offset: int) -> None:
+    assert start(facts(Committed(offset, NOW.encode()), has_state=True)) == Resume(offset, NOW)
+
+
+def test_a_position_without_metadata_and_without_state_is_resumed() -> None:
+    assert start(facts(Committed(50))) == Resume(50, OffsetMetadata())
+
+
+@pytest.mark.parametrize(
+    "until_end, is_source, offset, resumes",
+    [
+        (False, True, 100, False),
+        (False, False, 100, False),
+        (True, True, 99, False),  # something new
+        (True, True, 100, True),
+        (True, False, 99, True),  # control records
+    ],
+)
+def test_what_has_ended_is_resumed_only_to_end_again_with_nothing_new(until_end, is_source, offset, resumes):
+    decision = start(facts(Committed(offset, ENDED.encode()), until_end=until_end, is_source=is_source))
+    if resumes:
+        assert decision == Resume(offset, ENDED)
+    else:
+        assert isinstance(decision, Refuse)
+        assert isinstance(decision.error, FinishedError)
+
+
+# ---- metadata
+
+
+@pytest.mark.parametrize("metadata", [OffsetMetadata(), NOW, ENDED, OffsetMetadata(-62_135_596_800_000, 2**40)])
+def test_metadata_comes_back_and_is_small_ascii(metadata: OffsetMetadata) -> None:
+    text = metadata.encode()
+    assert OffsetMetadata.decode(text) == metadata
+    assert text.isascii()
+    assert len(text) < 1_000
+
+
+@pytest.mark.parametrize("text", ["x", "sk1;1;2", "sk2;1;2;", "sk1;;2;", "sk1;1;-2;", "sk1;1;2;x", "sk1;1;2;;", " sk1;1;2;"])
+def test_metadata_that_is_not_ours_is_an_error(text: str) -> None:
+    with pytest.raises(StateError, match="did not write"):
+        OffsetMetadata.decode(text)
+
+
+def test_no_metadata_is_none() -> None:
+    assert OffsetMetadata.decode("") is None
+
+
+# ---- control.py
+
+WINDOW = FixedWindow("tumbling", 100, 100)
+
+
+def word(frontier: int, state: str = "active") -> TaskWord:
+    return TaskWord("sub", 0, frontier, state)
+
+
+def is_due(new: TaskWord, last: LastWord | None, now: float, *windows: FixedWindow) -> bool:
+    return due(new, last, now=now, windows=windows, interval_s=1.0, heartbeat_s=3.0)
+
+
+@pytest.mark.parametrize(
+    "new, last, now, windows, expected",
+    [
+        (word(NO_TIME), None, 0.0, (), True),  # the first word, also of a task without data
+        (word(5), LastWord(word(5), 10.0), 10.0, (), False),  # no news
+        (word(5), LastWord(word(5), 10.0), 12.9, (), False),
+        (word(5), LastWord(word(5), 10.0), 13.0, (), True),  # heartbeat
+        (word(5, "idle"), LastWord(word(5), 10.0), 10.0, (), True),  # a changed state
+        (word(5, "ended"), LastWord(word(5, "idle"), 10.0), 10.0, (), True),
+        (word(6), LastWord(word(5), 10.0), 10.9, (), False),  # news, but not yet
+        (word(6), LastWord(word(5), 10.0), 11.0, (), True),
+        (word(98), LastWord(word(5), 10.0), 10.0, (WINDOW,), False),  # no window ends between
+        (word(99), LastWord(word(5), 10.0), 10.0, (WINDOW,), True),  # [0, 100) closes at 99
+        (word(198), LastWord(word(99), 10.0), 10.0, (WINDOW,), False),
+        (word(6), LastWord(word(NO_TIME), 10.0), 10.0, (WINDOW,), True),  # the first time at all
+        (word(99), LastWord(word(5), 10.0), 10.0, (FixedWindow("t", 1000, 1000), WINDOW), True),  # any of several
+        (word(104), LastWord(word(10), 10.0), 10.0, (FixedWindow("t", 100, 100, 0, 10),), False),  # grace puts it off
+    ],
+)
+def test_when_a_word_is_due(new, last, now, windows, expected):
+    assert is_due(new, last, now, *windows) is expected
+
+
+# ---- topics.py
+
+
+@pytest.mark.parametrize("use", Use)
+def test_a_topic_as_it_is_created_fits(use: Use) -> None:
+    assert misfit(use, TopicInfo("t", 3, "", wanted_config(use)), 3) is None
+
+
+@pytest.mark.parametrize("use", Use)
+def test_min_insync_replicas_are_set_only_where_asked_for(use: Use) -> None:
+    assert wanted_config(use, 2)["min.insync.replicas"] == "2"
+    assert "min.insync.replicas" not in wanted_config(use)
+
+
+@pytest.mark.parametrize(
+    "use, change, says",
+    [
+        (Use.CHANGELOG, {"cleanup.policy": "delete"}, "cleanup.policy"),
+        (Use.CHANGELOG, {"retention.ms": "1000"}, "retention.ms"),
+        (Use.REPARTITION, {"cleanup.policy": "compact,delete"}, "cleanup.policy"),
+        (Use.REPARTITION, {"retention.ms": "1000"}, "retention.ms"),
+        (Use.REPARTITION, {"message.timestamp.type": "LogAppendTime"}, "message.timestamp.type"),
+        (Use.CHANGELOG, {"message.timestamp.before.max.ms": "3600000"}, "message.timestamp.before.max.ms"),
+        (Use.CHANGELOG, {"message.timestamp.after.max.ms": "3600000"}, "message.timestamp.after.max.ms"),
+    ],
+)
+def test_each_setting_that_would_lose_records_is_a_misfit(use: Use, change: dict[str, str], says: str) -> None:
+    reason = misfit(use, TopicInfo("t", 3, "", {**wanted_config(use), **change}), 3)
+    assert reason is not None
+    assert reason.startswith(f"{says} is ")
+    assert "kafka-configs.sh" in reason
+
+
+def test_a_compacted_changelog_without_deletion_needs_no_retention() -> None:
+    config = {**wanted_config(Use.CHANGELOG), "cleanup.policy": "compact", "retention.ms": "1000"}
+    assert misfit(Use.CHANGELOG, TopicInfo("t", 3, "", config), 3) is None
+
+
+@pytest.mark.parametrize("use", Use)
+@pytest.mark.parametrize("partitions", [2, 4])
+def test_another_partition_count_is_a_misfit(use: Use, partitions: int) -> None:
+    reason = misfit(use, TopicInfo("t", partitions, "", wanted_config(use)), 3)
+    assert reason is not None
+    assert f"{partitions} partitions, the plan needs 3" in reason
