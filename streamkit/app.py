@@ -241,13 +241,15 @@ def connection(effective: Settings) -> ConnectionSettings:
         effective.checked(f"kafka.{name}", partial(refuse_guarded, {name: value}))
         effective.checked(f"kafka.{name}", partial(refuse_unknown, name, value, is_secret=is_secret(name)))
     engine = effective.engine
-    return ConnectionSettings(
+    made = partial(
+        ConnectionSettings,
         effective.bootstrap_servers,
         transaction_timeout_ms=engine.transaction_timeout_ms,
         session_timeout_ms=engine.session_timeout_ms,
         max_poll_interval_ms=engine.max_poll_interval_ms,
         properties=effective.kafka,
     )
+    return effective.checked("kafka.socket.timeout.ms", made)  # the one property that has an order with our own settings
 
 
 def _client(effective: Settings) -> KafkaClient:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from streamkit.config.catalogue import BOOTSTRAP, Value, default_of, reader, settings
 from streamkit.config.duration import duration_text
@@ -16,6 +16,8 @@ from streamkit.config.engine import EngineSettings, broken_order, public_name
 from streamkit.config.secrecy import is_secret
 from streamkit.config.sources import Given, from_arguments, from_environment, from_file
 from streamkit.errors import ConfigError
+
+Checked = TypeVar("Checked")
 
 DEFAULT = "default"
 _KAFKA = "kafka."
@@ -47,11 +49,13 @@ class Settings:
         """
         return self.origins.get(name, DEFAULT)
 
-    def checked(self, name: str, check: Callable[[], None]) -> None:
-        """Runs a check of one setting; its `ConfigError` says where the value came from."""
+    def checked(self, name: str, check: Callable[[], Checked]) -> Checked:
+        """Runs a check of one setting; its `ConfigError` says where the value came from, if it was given."""
         try:
-            check()
+            return check()
         except ConfigError as error:
+            if name not in self.origins:
+                raise
             raise ConfigError(f"{self.origin(name)}: {error}") from None
 
 

@@ -92,6 +92,10 @@ def test_with_an_app_it_shows_the_group(directory):
         ),
         (f"kafka.sasl.pasword={SECRET}", "librdkafka has no property 'sasl.pasword'; did you mean sasl.password?"),
         (f"kafka.oauth_cb={SECRET}", "librdkafka refuses the value of oauth_cb: it is no text"),
+        (
+            "kafka.socket.timeout.ms=60000",
+            "argument kafka.socket.timeout.ms: kafka: socket.timeout.ms (60000) is above transaction",
+        ),
         ("kafka.group.id=mine", "the group is the name of the app"),
     ],
 )
