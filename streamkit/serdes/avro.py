@@ -9,16 +9,18 @@ model and schemas against each other, fastavro reads and writes.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import fastavro
 import fastavro.validation
 import msgspec
+from fastavro import _read_py
 
 from streamkit.errors import SchemaError
 from streamkit.record.schema import Schema, is_row_type, schema_of
@@ -27,6 +29,7 @@ from streamkit.serdes.avro_resolve import Resolved, own_fields, resolve, with_de
 from streamkit.serdes.avro_schema import AvroSchema, SchemaSource
 from streamkit.serdes.json import JsonSerde
 from streamkit.serdes.projection import fields_of
+from streamkit.serdes.serde import Serde
 from streamkit.serdes.utc import fields_in_utc, names_with_instants
 
 V = TypeVar("V")
@@ -35,8 +38,9 @@ Framing = Literal["single-object", "none"]
 MARKER = b"\xc3\x01"
 _HEADER = len(MARKER) + 8
 _AS_THEY_ARE = (datetime, date, Decimal, bytes, bytearray, UUID)
+_UNTAGGED: Any = {"disable_tuple_notation": True}  # else ("null", "a") in a union would be taken for null
 # What fastavro raises for bytes that are cut off or of another schema.
-_BROKEN = (EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError, ArithmeticError)
+_BROKEN = (EOFError, struct.error, IndexError, KeyError, TypeError, OverflowError, MemoryError, ArithmeticError)
 
 
 def avro(
@@ -92,7 +96,7 @@ def avro(
 
 
 @dataclass(frozen=True, slots=True)
-class AvroSerde(Generic[V]):
+class AvroSerde(Serde[V]):
     """Avro records as values of one model. See `avro`, which makes it."""
 
     model: type[V]
@@ -108,6 +112,7 @@ class AvroSerde(Generic[V]):
             raise SchemaError(f"{self.model.__name__} is array_like: in Avro fields have names")
         object.__setattr__(self, "schema", schema_of(self.model))
         object.__setattr__(self, "_own_fields", own_fields(self.model, self.own))
+        self._check_defaults()
         resolve(self.model, self._own_fields, self.own)
         self._readers(None)
 
@@ -127,6 +132,7 @@ class AvroSerde(Generic[V]):
     def decoder(self, fields: frozenset[str] | None = None) -> Callable[[bytes], Any]:
         """A projection gives objects with these attributes; the other fields are skipped, not validated."""
         rows = self._row_type(fields)
+        fields = None if rows is self.model else fields
         readers = {fingerprint: _reader(resolved, rows, self.framing) for fingerprint, resolved in self._readers(fields).items()}
         if self.framing == "none":
             return next(iter(readers.values()))
@@ -154,8 +160,8 @@ class AvroSerde(Generic[V]):
             out.write(header)
             try:
                 if narrow:
-                    fastavro.validation.validate(datum, parsed)
-                fastavro.schemaless_writer(out, parsed, datum)
+                    fastavro.validation.validate(datum, parsed, **_UNTAGGED)
+                fastavro.schemaless_writer(out, parsed, datum, **_UNTAGGED)
             except (fastavro.validation.ValidationError, KeyError, AttributeError) as error:
                 raise ValueError(f"a value cannot be written as {self.own.name}: {error}") from None
             return out.getvalue()
@@ -200,16 +206,26 @@ class AvroSerde(Generic[V]):
     def _row_type(self, fields: frozenset[str] | None) -> type:
         """The model, or a Struct of these fields of it."""
         parts = fields_of(self.model)
-        if fields is None:
-            return self.model
-        if unknown := sorted(fields - parts.keys()):
+        if fields is not None and (unknown := sorted(fields - parts.keys())):
             raise SchemaError(f"{self.model.__name__} has no field '{unknown[0]}'; it has: {', '.join(parts)}")
+        if fields is None or hasattr(self.model, "__post_init__"):  # it may change or check them
+            return self.model
         chosen = []
         for name, part in parts.items():
             if name in fields:
                 extra = {"default": part.default} if part.factory is msgspec.NODEFAULT else {"default_factory": part.factory}
                 chosen.append((name, part.type, msgspec.field(name=part.wire_name, **extra)))
         return msgspec.defstruct(f"{self.model.__name__}Projection", chosen, kw_only=True, gc=False)
+
+    def _check_defaults(self) -> None:
+        """A field that is left out in writing becomes the default of the schema: it must be the model's."""
+        for model, theirs in self._own_fields.items():
+            ours = derived(model)["fields"] if getattr(getattr(model, "__struct_config__", None), "omit_defaults", False) else ()
+            for part in ours:
+                if "default" in theirs[part["name"]] and theirs[part["name"]]["default"] != part.get("default", part):
+                    raise SchemaError(
+                        f"{model.__name__}.{part['name']} has another default in its schema, and omit_defaults leaves it out"
+                    )
 
     def _unknown(self, data: bytes) -> str:
         known = ", ".join(schema.fingerprint.hex() for schema in (self.own, *self.writers))
@@ -221,12 +237,12 @@ class AvroSerde(Generic[V]):
 def _reader(resolved: Resolved, row_type: type, framing: Framing) -> Callable[[bytes], Any]:
     """A function from the bytes of one value to a row."""
     direct = resolved.direct and not getattr(getattr(row_type, "__struct_config__", None), "forbid_unknown_fields", False)
-    writer, reader = (
-        fastavro.parse_schema(resolved.writer),
-        None if direct else with_defaults(fastavro.parse_schema(resolved.reader)),
-    )
+    writer = fastavro.parse_schema(resolved.writer)
+    reader = None if direct else with_defaults(fastavro.parse_schema(resolved.reader))
     start = _HEADER if framing == "single-object" else 0
-    read, convert, open_ = fastavro.schemaless_reader, msgspec.convert, io.BytesIO
+    # A few thousand records within each other overflow the stack of the compiled reader, which ends the process.
+    read = _read_py.schemaless_reader if resolved.recursive else fastavro.schemaless_reader
+    convert, open_ = msgspec.convert, io.BytesIO
 
     def decode(data: bytes) -> Any:
         stream = open_(data)

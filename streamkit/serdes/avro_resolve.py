@@ -33,6 +33,8 @@ _READ: dict[Any, tuple[frozenset[str], str | None]] = {
     str: (frozenset({"string", "bytes", "enum"}), "string"),
     bytes: (frozenset({"bytes", "string", "fixed"}), "bytes"),
 }
+# Promotions that need no resolving: what fastavro gives for the first is made the second with the row.
+_BY_CONVERSION = {("int", "long"), ("int", "double"), ("long", "double"), ("float", "double")}
 _LOGICAL: dict[Any, frozenset[str]] = {
     datetime: frozenset({"timestamp-millis", "timestamp-micros"}),
     date: frozenset({"date"}),
@@ -47,6 +49,7 @@ class Resolved:
 
     writer: Node
     reader: Node
+    recursive: bool
 
     @property
     def direct(self) -> bool:
@@ -67,7 +70,7 @@ def own_fields(model: type, schema: AvroSchema) -> dict[type, dict[str, Any]]:
 def resolve(model: type, own: Mapping[type, dict[str, Any]], writer: AvroSchema, only: frozenset[str] | None = None) -> Resolved:
     """How the model, or the fields ``only`` of it, is read from what the writer wrote. `SchemaError` names the field."""
     walk = _Reading(own, writer)
-    return Resolved(*walk.record(model, writer.resolved(writer.root), model.__name__, only))
+    return Resolved(*walk.record(model, writer.resolved(writer.root), model.__name__, only), writer.recursive)
 
 
 @dataclass(slots=True)
@@ -284,7 +287,7 @@ def _fits_as_it_is(writer: Node, reader: Node) -> bool:
         inner = [name for name in ("items", "values") if name in writer]
         return all(_fits_as_it_is(writer[name], reader[name]) for name in inner) if inner else bool(writer == reader)
     if isinstance(writer, dict) and isinstance(reader, str):
-        return writer == {"type": reader} or (writer["type"], reader) in (("int", "long"), ("float", "double"))
+        return writer == {"type": reader} or (writer["type"], reader) in _BY_CONVERSION
     if isinstance(writer, list) and isinstance(reader, list):
         return len(writer) == len(reader) and all(map(_fits_as_it_is, writer, reader))
     return bool(writer == reader)

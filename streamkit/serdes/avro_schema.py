@@ -87,6 +87,20 @@ class AvroSchema:
             else:
                 return node
 
+    @property
+    def recursive(self) -> bool:
+        """Whether a record may hold itself, so that a value has no greatest depth."""
+        return self._holds_itself(self.root, frozenset())
+
+    def _holds_itself(self, node: Node, above: frozenset[str]) -> bool:
+        node = self.resolved(node)
+        if isinstance(node, list):
+            return any(self._holds_itself(part, above) for part in node)
+        if node["type"] != "record":
+            return any(self._holds_itself(node[name], above) for name in ("items", "values") if name in node)
+        within = above | {node["name"]}
+        return node["name"] in above or any(self._holds_itself(part["type"], within) for part in node["fields"])
+
     def uses(self, kind: str) -> bool:
         """Whether any part of the schema is of this primitive type, without a logical type."""
         return any(part == kind for part in _plain_types(self.root))

@@ -5,6 +5,7 @@ import io
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.bids import app as bids
 from streamkit.record.model import Model, Row
 from streamkit.serdes.avro import avro
 from streamkit.serdes.avro_schema import AvroSchema
@@ -349,3 +351,21 @@ class TestEvolution:
         assert serde.decoder()(data) == Now("A", 1.0, NOON, "EUR")
         with pytest.raises(TypeError, match="only reads"):
             serde.encoder()(Now("A", 1.0, NOON))
+
+
+SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
+
+
+class TestFiles:
+    @pytest.mark.parametrize("name,model", [("bids.avsc", bids.Bid), ("bid-totals-per-item.avsc", bids.ItemTotal)])
+    def test_the_schemas_of_the_services_are_those_of_the_models(self, name, model):
+        serde = avro(model, schema=SCHEMAS / name)
+        assert serde.own.fingerprint == avro(model).own.fingerprint
+        assert serde.avro_schema["fields"] == avro(model).avro_schema["fields"]
+
+    def test_every_file_is_tested(self):
+        assert {path.name for path in SCHEMAS.glob("*.avsc")} == {"bids.avsc", "bid-totals-per-item.avsc"}
+
+    def test_from_the_working_directory(self, monkeypatch):
+        monkeypatch.chdir(SCHEMAS.parent)
+        assert avro(bids.Bid, schema="schemas/bids.avsc").own == AvroSchema.of(SCHEMAS / "bids.avsc")

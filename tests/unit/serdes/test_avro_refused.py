@@ -4,15 +4,16 @@ import enum
 import json
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 
 from streamkit.errors import SchemaError
 from streamkit.record.model import Model, Row
 from streamkit.serdes.avro import avro
 from streamkit.serdes.serde import DECODE_ERRORS, ENCODE_ERRORS
-from tests.unit.serdes.test_avro import BID, MICROS, NOON, All, Bid, record
+from tests.unit.serdes.test_avro import BID, MICROS, NOON, All, Bid, Node, record
 
 
 class Number(Model):
@@ -30,6 +31,10 @@ class Shade(enum.Enum):
 
 class Shaded(Model):
     shade: Shade
+
+
+class Left(Model, omit_defaults=True):
+    n: int = 1
 
 
 class At(Model):
@@ -135,6 +140,11 @@ class TestDeclaration:
         with pytest.raises(SchemaError, match="cannot be told apart"):
             avro(At, schema=record(("at", MICROS)), writers=[millis])
 
+    def test_a_default_that_is_left_out_must_be_that_of_the_schema(self):
+        with pytest.raises(SchemaError, match=r"Left\.n has another default"):
+            avro(Left, schema=record(("n", "long", 2)))
+        assert avro(Left).decoder()(avro(Left).encoder()(Left())) == Left(1)
+
 
 class TestBytes:
     def test_every_cut_and_every_byte_too_many(self):
@@ -182,6 +192,43 @@ class TestBytes:
         with pytest.raises(ValueError, match="GREY"):
             serde.decoder()(b"\x04")
 
+    @pytest.mark.parametrize("fields", [None, frozenset({"value"})])
+    def test_depth_is_an_error_and_not_the_end_of_the_process(self, fields):
+        serde = avro(Node)
+        decode, header = serde.decoder(fields), b"\xc3\x01" + serde.own.fingerprint
+        assert decode(header + b"\0\x02" * 50 + b"\0\0").value == 0
+        with pytest.raises(DECODE_ERRORS):
+            decode(header + b"\0\x02" * 100_000 + b"\0\0")
+
+    def test_every_cut_of_a_recursive_value(self):
+        serde = avro(Node)
+        data = serde.encoder()(Node(2**62, Node(-1)))
+        for length in range(len(data)):
+            with pytest.raises(DECODE_ERRORS):
+                serde.decoder()(data[:length])
+
+    def test_the_models_own_checks(self):
+        class Checked(Model):
+            n: int
+            m: int = 0
+
+            def __post_init__(self):
+                self.m = self.n + 1
+                if self.n < 0:
+                    raise ValueError("n is negative")
+
+        class Positive(Model):
+            n: Annotated[int, msgspec.Meta(ge=0)]
+
+        serde, data = avro(Checked), avro(Checked).encoder()(Checked(1))
+        assert serde.decoder(frozenset({"m"}))(data).m == 2
+        negative = data[:10] + b"\x01\0"
+        for decode in (serde.decoder(), serde.decoder(frozenset({"m"}))):
+            with pytest.raises(ValueError, match="n is negative"):
+                decode(negative)
+        with pytest.raises(ValueError, match=">= 0"):
+            avro(Positive).decoder()(b"\xc3\x01" + avro(Positive).own.fingerprint + b"\x01")
+
 
 class TestRows:
     @pytest.mark.parametrize(
@@ -215,3 +262,20 @@ class TestRows:
         assert field["type"]["precision"] == 12
         with pytest.raises(ENCODE_ERRORS):
             avro(money).encoder()(money(Decimal(amount)))
+
+    def test_depth(self):
+        node = None
+        for value in range(100_000):
+            node = Node(value, node)
+        with pytest.raises(ENCODE_ERRORS):
+            avro(Node).encoder()(node)
+        while node is not None:  # ... else its end is as deep
+            node = node.next
+
+    @pytest.mark.parametrize("texts", [("null", "a"), ("string", "a"), None, ()])
+    def test_a_tuple_is_not_taken_for_a_branch_of_a_union(self, texts):
+        class Tags(Model):
+            texts: tuple[str, ...] | None
+
+        serde = avro(Tags)
+        assert serde.decoder()(serde.encoder()(Tags(texts))) == Tags(texts)
