@@ -37,7 +37,10 @@ def test_one_that_dies_again_and_again_ends_the_service_with_its_code() -> None:
     recorder = Recorder()
     started = time.monotonic()
     code = Supervisor(
-        lambda index: python("raise SystemExit(7)" if index == 0 else "import time; time.sleep(60)"), 2, recorder, first_pause_s=0.02
+        lambda index: python("raise SystemExit(7)" if index == 0 else "import time; time.sleep(60)"),
+        2,
+        recorder,
+        first_pause_s=0.02,
     ).run()
     assert code == 7
     assert time.monotonic() - started < 30  # the other one was stopped, not waited for
