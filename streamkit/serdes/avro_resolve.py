@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -141,11 +141,11 @@ class _Reading:
         name = self.names[node["name"], model] = self._name()
         parts = fields_of(model)
         wanted = {part.wire_name: (key, part) for key, part in parts.items() if only is None or key in only}
-        sources = self._sources(model, wanted, node)
+        sources = self._sources(model, [part.wire_name for part in parts.values()], node)
         writer, reader = [], []
         for field_ in node["fields"]:
-            wire_name = sources.pop(field_["name"], None)
-            if wire_name is None:
+            wire_name = sources.get(field_["name"])
+            if wire_name not in wanted:
                 writer.append({"name": field_["name"], "type": self._plain(field_["type"])})
                 continue
             key, part = wanted.pop(wire_name)
@@ -157,11 +157,11 @@ class _Reading:
         made = {"type": "record", "name": name}
         return made | {"fields": writer}, made | {"fields": reader}
 
-    def _sources(self, model: type, wanted: Mapping[str, Any], node: Node) -> dict[str, str]:
-        """The writer's name of a field -> ours: the same, or one of our aliases."""
+    def _sources(self, model: type, ours: Sequence[str], node: Node) -> dict[str, str]:
+        """The writer's name of a field -> ours: the same, or one of our aliases. A projection changes nothing in this."""
         theirs = [part["name"] for part in node["fields"]]
-        found = {name: name for name in theirs if name in wanted}
-        for name in wanted:
+        found = {name: name for name in theirs if name in ours}
+        for name in ours:
             if name in found:
                 continue
             for alias in self.own.get(model, {}).get(name, {}).get("aliases", ()):

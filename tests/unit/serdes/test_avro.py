@@ -2,6 +2,7 @@
 
 import enum
 import io
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from services.bids import app as bids
 from streamkit.record.model import Model, Row
 from streamkit.serdes.avro import avro
+from streamkit.serdes.avro_resolve import own_fields, resolve
 from streamkit.serdes.avro_schema import AvroSchema
 
 NOON = datetime(2020, 4, 15, 12, 0, 0, 1, tzinfo=UTC)
@@ -43,6 +45,10 @@ class Bid(Model):
     item: str
     price: float
     at: datetime
+
+
+class Number(Model):
+    n: int | None
 
 
 class All(Model):
@@ -170,6 +176,16 @@ class TestWire:
         serde = avro(Bid)
         assert serde.decoder()(serde.encoder()(Bid("A", 1.0, at))).at == NOON
 
+    def test_a_naive_datetime_is_utc_wherever_we_are(self, monkeypatch):
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            serde = avro(Bid)
+            assert serde.decoder()(serde.encoder()(Bid("A", 1.0, NOON.replace(tzinfo=None)))).at == NOON
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+
     def test_the_schema_of_a_model(self):
         class Item(Model):
             name: str
@@ -289,6 +305,25 @@ class TestEvolution:
         own = {"type": "record", "name": "P", "fields": [{"name": "article", "type": "string", "aliases": ["item"]}]}
         assert read_as(Now, writer, {"item": "A", "price": 1.0}).article == "A"
         assert read_as(Plain, writer, {"item": "A", "price": 1.0}, schema=own).article == "A"
+
+    def test_a_name_goes_before_an_alias(self):
+        class Now(Model):
+            first: Annotated[str, msgspec.Meta(extra={"avro": {"aliases": ["item"]}})] = "none"
+            second: Annotated[str, msgspec.Meta(extra={"avro": {"aliases": ["item"]}})] = "none"
+            item: str = "none"
+
+        assert read_as(Now, record(("item", "string")), {"item": "A"}) == Now("none", "none", "A")
+
+        class Later(Model):
+            first: Annotated[str, msgspec.Meta(extra={"avro": {"aliases": ["item"]}})] = "none"
+            second: Annotated[str, msgspec.Meta(extra={"avro": {"aliases": ["item"]}})] = "none"
+
+        assert read_as(Later, record(("item", "string")), {"item": "A"}) == Later("A", "none")
+
+    def test_a_union_of_the_reader_has_each_type_once(self):
+        serde, writer = avro(Number), AvroSchema.of(record(("n", ["null", "int", "long"])))
+        assert resolve(Number, own_fields(Number, serde.own), writer).reader["fields"][0]["type"] == ["null", "long"]
+        assert [read_as(Number, record(("n", ["null", "int", "long"])), {"n": n}).n for n in (None, 1, 2**40)] == [None, 1, 2**40]
 
     def test_nested_models_evolve(self):
         class Inner(Model):
