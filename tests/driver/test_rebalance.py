@@ -133,6 +133,25 @@ def test_a_worker_that_was_thrown_out_commits_nothing() -> None:
     assert totals(rig) == everywhere(2) + everywhere(1)
 
 
+def test_a_transaction_that_began_under_another_ownership_is_not_committed() -> None:
+    """R9: whatever the client's callbacks did or did not say, a partition that came anew is not the one that was read."""
+    rig = Rig(make_app(), {"events": 4}, commit_interval_ms=5_000)
+    worker = rig.join("a")
+    rig.settle()
+    rig.clock.advance(10)
+    send(rig, 1000)
+    rig.step("a")
+    send(rig, 1001)
+    rig.step("a")  # in its transaction
+    worker._assignment._epochs[TopicPartition("events", 2)] += 1
+    rig.settle()
+    (rolled_back,) = rig.events.of("rolled-back")
+    assert "partitions changed hands during the transaction: events-2" in rolled_back["error"]
+    send(rig, 1100)
+    rig.settle()
+    assert totals(rig) == everywhere(2)
+
+
 @pytest.mark.parametrize("call", ["committed", "seek", "commit"])
 def test_dying_while_taking_over_leaves_it_to_the_other(call: str) -> None:
     rig = started()

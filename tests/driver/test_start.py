@@ -256,7 +256,9 @@ def test_words_of_unknown_tasks_are_dropped() -> None:
 
 def test_an_app_starts_at_the_earliest_record_and_commits_that_position() -> None:
     """R29: a crash before the first commit of a record must not skip it."""
-    rig = Rig(make_app(), 1)
+    app = sk.App("app")
+    app.stream(EVENTS).to(sk.Topic("results"))
+    rig = Rig(app, 1)
     rig.cluster.append("events", b'{"key":"a","value":1}', key=b"a", timestamp=1)
     rig.join("a")
     positions: list[dict[TopicPartition, Committed]] = []

@@ -149,6 +149,19 @@ def test_a_record_for_a_window_that_closed_while_its_partition_was_idle_is_late(
     assert late(driver) == [4]
 
 
+def test_a_window_that_time_has_passed_without_a_record_is_closed_as_well() -> None:
+    driver = sk.TestDriver(make_app(idle_after="30s"), partitions=2)
+    send(driver, 0, 1, 1)
+    driver.advance("20s")
+    send(driver, 0, 50, 2)
+    driver.advance("20s")
+    assert totals(driver) == [1]
+    send(driver, 1, 22, 4)  # [20, 30): nothing was ever in it
+    assert late(driver) == [4]
+    driver.end_of_input()
+    assert totals(driver) == [2]
+
+
 def test_while_all_are_idle_time_holds() -> None:
     driver = sk.TestDriver(make_app(idle_after="30s"), partitions=2)
     send(driver, 0, 1, 1)
