@@ -1,0 +1,138 @@
+"""What becomes of a failed call: it is repeated, the committed state is brought back, or the service stops; and each is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import streamkit as sk
+from streamkit.errors import AbortableError, FencedError, KafkaError, RejectedRecordError, RetriableError
+from streamkit.kafka.client import TopicPartition
+from tests.driver.rig import Rig
+
+CALLS = ("flush", "send_offsets", "commit")
+
+
+class Event(sk.Model):
+    value: int
+
+
+def started() -> Rig:
+    app = sk.App("app")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, 1)
+    rig.join("a")
+    rig.settle()
+    return rig
+
+
+def send(rig: Rig, at_ms: int) -> None:
+    rig.cluster.append("events", b'{"value":1}', b"k", 0, at_ms)
+
+
+def totals(rig: Rig) -> list[int]:
+    return [json.loads(record.value or b"")["total"] for record in rig.cluster.read("results")]
+
+
+def finish(rig: Rig) -> None:
+    rig.settle()
+    assert rig.cluster.faults.planted == []
+    send(rig, 1_050)
+    send(rig, 1_100)
+    rig.settle()
+    assert totals(rig) == [2]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_retriable_call_is_repeated_and_nothing_is_brought_back(call: str, when: str) -> None:
+    rig = started()
+    send(rig, 1_000)
+    rig.cluster.inject(call, error=RetriableError("no answer", code="_TIMED_OUT"), when=when)
+    finish(rig)
+    assert rig.events.of("rolled-back") == []
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_after_an_abortable_failure_the_committed_state_is_brought_back(call: str) -> None:
+    """R7: the window holds each record once, though the first was processed twice."""
+    rig = started()
+    send(rig, 1_000)
+    rig.cluster.inject(call, error=AbortableError("no", code="PLANTED"))
+    finish(rig)
+    assert len(rig.events.of("rolled-back")) == 1
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_fenced_producer_is_replaced(call: str) -> None:
+    rig = started()
+    send(rig, 1_000)
+    rig.cluster.inject(call, error=FencedError("newer epoch", code="INVALID_PRODUCER_EPOCH"))
+    finish(rig)
+    assert rig.events.of("producer-replaced")
+
+
+def test_a_transaction_that_the_broker_timed_out_is_done_again() -> None:
+    """It looks like fencing to the producer."""
+    rig = started()
+    rig.clock.advance(10)
+    send(rig, 1_000)
+    worker = rig.processes["a"].worker
+    polled = worker._consumer.poll(10, 0.0)
+    worker._process(polled)
+    worker._transaction._begun().produce("results", b'{"total":0}')
+    worker._transaction._begun().flush(1.0)
+    rig.cluster.expire_transaction("app-a")
+    finish(rig)
+
+
+def test_a_disturbed_commit_replaces_the_producer_before_the_next_transaction() -> None:
+    """R6: an EndTxn that was sent twice could end the next transaction of the same epoch."""
+    rig = started()
+    send(rig, 1_000)
+    rig.cluster.faults.disturb("REQTMOUT on the coordinator's connection")
+    finish(rig)
+    assert rig.events.of("producer-disturbed") == [{"reason": "REQTMOUT on the coordinator's connection"}]
+    assert rig.events.of("rolled-back") == []
+
+
+def test_the_same_cause_twice_at_the_same_place_stops_the_service() -> None:
+    rig = started()
+    send(rig, 1_000)
+    for _ in range(2):
+        rig.cluster.inject("flush", error=AbortableError("never", code="SAME"))
+    with pytest.raises(KafkaError, match="never"):
+        rig.settle()
+    assert totals(rig) == []
+
+
+def test_a_record_that_the_broker_refuses_stops_the_service_at_once() -> None:
+    """R5: replaying would be refused again."""
+    rig = started()
+    send(rig, 1_000)
+    rig.cluster.inject("flush", error=RejectedRecordError("too large", code="MSG_SIZE_TOO_LARGE", topic="results", partition=0))
+    with pytest.raises(RejectedRecordError, match="too large"):
+        rig.settle()
+
+
+def test_a_transaction_without_input_sends_the_committed_offsets_again() -> None:
+    """R1: only so does the broker fence a member that has gone stale. Here it is a heartbeat's."""
+    app = sk.App("app")
+    app.stream(sk.Topic("events", key=str, value=Event)).key_by("value").to(sk.Topic("results"))
+    rig = Rig(app, 1)
+    rig.join("a")
+    rig.settle()
+
+    def committed() -> tuple[int, str]:
+        found = rig.processes["a"].client.admin().group_offsets("app", 1.0)[TopicPartition("events", 0)]
+        return found.offset, found.metadata
+
+    before = committed()
+    rig.clock.advance(rig.settings.heartbeat_ms / 1000)
+    rig.step("a")
+    after = committed()
+    assert after[0] == before[0]
+    assert after[1] != before[1]  # the commit counter
+    assert rig.cluster.open_transactions() == []
