@@ -24,6 +24,7 @@ class Layout:
     def __init__(self, topology: Topology, source_partitions: Mapping[str, int]) -> None:
         self.topology = topology
         self._partitions: dict[str, int] = dict(source_partitions)
+        self._widths: dict[str, int] = {}  # the largest number of partitions among a part's inputs
         self._tasks: dict[str, int] = {}
         self._parts = {part.name: part for part in topology.parts}
         for part in topology.parts:  # upstream before downstream
@@ -37,19 +38,23 @@ class Layout:
                 f"sub-topology '{part.name}' brings records of one key together, so its topics need equal partition counts: "
                 f"{counts}. Use key_by(...) on one of the streams, or recreate a topic with the same number"
             )
-        count = max(sources.values(), default=0)
-        for repartition in part.reads:
-            if isinstance(repartition, Globally):
-                count = max(count, 1)
-            else:
-                count = max(count, self._tasks[self.topology.writer_of(repartition).name])
+        count = max(sources.values(), default=0) or max((self._wanted_by(r) for r in part.reads), default=0)
         if any(isinstance(r, Globally) for r in part.reads) and count > 1:
             raise TopicError(
                 f"sub-topology '{part.name}' merges a globally() stream with partitioned ones; give both the same keys"
             )
-        self._tasks[part.name] = count
-        for repartition in part.reads:
+        self._widths[part.name] = count
+        self._tasks[part.name] = count if self._goes_together(part) else sum(sources.values())
+        for repartition in part.reads:  # as many as the sources beside it have, or a key would be in two tasks
             self._partitions[self.topic_of(repartition)] = count
+
+    def _wanted_by(self, repartition: Repartition) -> int:
+        return 1 if isinstance(repartition, Globally) else self._widths[self.topology.writer_of(repartition).name]
+
+    def _goes_together(self, part: SubTopology) -> bool:
+        """Whether partition n of every input makes task n. Topics of unequal counts are assigned apart: with two workers 4 and 2
+        partitions go as 0-1, 2-3 and as 0, 1, so that nobody would own partition 1 of both. Then each partition is a task."""
+        return len({self._partitions[source.topic.name] for source in part.sources}) <= 1
 
     # ---- topics
 
@@ -88,14 +93,16 @@ class Layout:
     @cached_property
     def _task_inputs(self) -> dict[TaskId, tuple[TopicPartition, ...]]:
         return {
-            TaskId(part.name, number): tuple(
-                TopicPartition(topic, number)
-                for topic in (*(s.topic.name for s in part.sources), *map(self.topic_of, part.reads))
-                if number < self._partitions[topic]
-            )
+            TaskId(part.name, number): inputs
             for part in self.topology.parts
-            for number in range(self._tasks[part.name])
+            for number, inputs in enumerate(self._inputs_of(part))
         }
+
+    def _inputs_of(self, part: SubTopology) -> list[tuple[TopicPartition, ...]]:
+        topics = [*(source.topic.name for source in part.sources), *map(self.topic_of, part.reads)]
+        if self._goes_together(part):
+            return [tuple(TopicPartition(topic, number) for topic in topics) for number in range(self._tasks[part.name])]
+        return [(TopicPartition(topic, number),) for topic in topics for number in range(self._partitions[topic])]
 
     def windows_behind(self, repartition: Repartition) -> tuple[FixedWindow, ...]:
         """The windows that wait for time through this repartition topic."""

@@ -1,0 +1,77 @@
+"""Sequences that a second reading of the engine found: each one lost, doubled or held something before."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import streamkit as sk
+from streamkit.kafka.memory import MemoryClient
+from tests.driver.rig import Rig
+
+
+class Event(sk.Model):
+    key: str
+    value: int
+
+
+def results(rig: Rig) -> list[dict[str, Any]]:
+    return [json.loads(record.value or b"") for record in rig.cluster.read("results")]
+
+
+def put(rig: Rig, topic: str, key: str, partition: int, at_ms: int) -> None:
+    rig.cluster.append(topic, json.dumps({"key": key, "value": 1}).encode(), key.encode(), partition, at_ms)
+
+
+def put_by_key(rig: Rig, topics: list[str], keys: list[str], at_ms: int) -> None:
+    """Where Kafka's partitioner puts them."""
+    producer = MemoryClient(rig.cluster, client_id="input").producer("input")
+    producer.init_transactions(1)
+    producer.begin()
+    for topic in topics:
+        for key in keys:
+            producer.produce(topic, json.dumps({"key": key, "value": 1}).encode(), key.encode(), -1, at_ms)
+    producer.flush(1)
+    producer.commit(1)
+
+
+def test_a_repartition_topic_has_as_many_partitions_as_the_source_that_it_is_merged_with() -> None:
+    """With as many as the topic it came from, a key was in one task by its source and in another by its repartition topic."""
+    app = sk.App("app")
+    one = app.stream(sk.Topic("one", key=str, value=Event))
+    two = app.stream(sk.Topic("two", key=str, value=Event)).key_by("key", name="by-key")
+    keyed = one.merge(two).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, {"one": 3, "two": 4})
+    rig.join("a")
+    keys = [f"k{number}" for number in range(20)]
+    put_by_key(rig, ["one", "two"], keys, 1000)
+    rig.settle()
+    rig.end_of_input()
+    assert Counter((row["key"], row["total"]) for row in results(rig)) == Counter({(key, 2): 1 for key in keys})
+
+
+@pytest.mark.parametrize("is_keyed", [False, True])
+def test_topics_of_unequal_counts_are_merged_by_two_workers(*, is_keyed: bool) -> None:
+    """The group assigns partition 1 of the two topics to different workers: a task of both would run nowhere."""
+    app = sk.App("app")
+    merged = app.stream(sk.Topic("one", key=str, value=Event)).merge(app.stream(sk.Topic("two", key=str, value=Event)))
+    if is_keyed:
+        keyed = merged.key_by("key", name="by-key").window(sk.tumbling("100ms"))
+        keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    else:
+        merged.to(sk.Topic("results", value=Event))
+    rig = Rig(app, {"one": 4, "two": 2})
+    rig.join("a")
+    rig.join("b")
+    for partition in range(4):
+        put(rig, "one", f"one-{partition}", partition, 1000)
+    for partition in range(2):
+        put(rig, "two", f"two-{partition}", partition, 1000)
+    rig.settle()
+    rig.end_of_input()
+    expected = ["one-0", "one-1", "one-2", "one-3", "two-0", "two-1"]
+    assert Counter(row["key"] for row in results(rig)) == Counter(expected)
