@@ -30,11 +30,11 @@ from streamkit.runtime.decide.start import FromEarliest, Refuse, Resume, StartFa
 from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.idleness import Idleness
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.repetition import Repetition
 from streamkit.runtime.restore import Restore
 from streamkit.runtime.task import Task, TaskId, TaskState
 from streamkit.runtime.transaction import Transaction, UnknownOutcomeError
 
-_SAME_CAUSE_LIMIT = 2
 _FENCED_LIMIT = 5
 _FENCED_WITHIN_S = 60.0
 _ROLLS_BACK = (AbortableError, FencedError, UnknownOutcomeError, RetriableError)
@@ -94,7 +94,7 @@ class Worker:
         self._next_commit = 0.0
         self._next_purge = clock.monotonic() + settings.purge_interval_ms / 1000
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
-        self._aborts: tuple[object, int] = (None, 0)
+        self._repetition = Repetition()
         self._fenced_at: deque[float] = deque(maxlen=_FENCED_LIMIT)
 
     @property
@@ -182,6 +182,7 @@ class Worker:
             task = self._by_input.get(batch.tp)
             if task is not None and task.state is TaskState.RUNNING:
                 self._remember_epochs(task)
+                self._repetition.took(len(batch))
                 records += task.process(batch, now)
         for tp, end in polled.ends.items():
             task = self._by_input.get(tp)
@@ -274,7 +275,7 @@ class Worker:
         for topic, _, word in words:
             self._last_words[topic, word.sub_topology, word.partition] = LastWord(word, now)
         self._epochs.clear()
-        self._aborts = (None, 0)
+        self._repetition.committed(self._next_offsets())
         # the first change after a pause is committed at once; under load commits keep their interval, and R30: at least
         # four times what the last one took lies between them
         self._next_commit = now + max(self._settings.commit_interval_ms / 1000, 4 * self._transaction.last_commit_s)
@@ -334,6 +335,7 @@ class Worker:
         self._by_input.clear()
         self._epochs.clear()
         self._last_words.clear()
+        self._repetition.dropped()
         self._close_restore()
         self._assignment.changed = True
 
@@ -367,11 +369,11 @@ class Worker:
             raise error
         if isinstance(error, (GenerationError, UnknownOutcomeError, RetriableError)) or error.code in _PASSING:
             return
-        positions = tuple(sorted((str(tp), p.next_offset) for t in self._tasks.values() for tp, p in t.inputs.items()))
-        cause = (error.code, positions)
-        self._aborts = (cause, self._aborts[1] + 1 if self._aborts[0] == cause else 1)
-        if self._aborts[1] >= _SAME_CAUSE_LIMIT and positions:
+        if self._repetition.is_repeated(error.code, self._next_offsets()):
             raise error
+
+    def _next_offsets(self) -> dict[TopicPartition, int]:
+        return {tp: position.next_offset for task in self._tasks.values() for tp, position in task.inputs.items()}
 
     def _take_over(self) -> None:
         """Makes tasks for what is assigned, and begins their restore. Repeated by the next step if Kafka is not ready for it.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import streamkit as sk
+from streamkit.errors import AbortableError
 from streamkit.kafka.memory import MemoryClient
 from tests.driver.rig import Rig
 
@@ -75,3 +76,45 @@ def test_topics_of_unequal_counts_are_merged_by_two_workers(*, is_keyed: bool) -
     rig.end_of_input()
     expected = ["one-0", "one-1", "one-2", "one-3", "two-0", "two-1"]
     assert Counter(row["key"] for row in results(rig)) == Counter(expected)
+
+
+def windows() -> sk.App:
+    app = sk.App("app")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    return app
+
+
+def test_an_abort_that_repeats_itself_stops_the_worker_although_restored_time_was_committed_in_between() -> None:
+    rig = Rig(windows(), 1)
+    worker = rig.join("a")
+    put(rig, "events", "k", 0, 1000)
+    rig.settle()
+
+    class BrokenError(AbortableError):
+        pass
+
+    aborts = 0
+
+    def refuse(*_: object) -> None:
+        nonlocal aborts
+        aborts += 1
+        raise BrokenError("refused", code="REFUSED", call="produce")
+
+    worker._transaction.produce_many = refuse  # type: ignore[method-assign,assignment]
+    put(rig, "events", "k", 0, 1300)
+    with pytest.raises(BrokenError):
+        rig.settle()
+    assert aborts == 2
+
+
+def test_an_abort_that_passes_by_is_forgotten() -> None:
+    rig = Rig(windows(), 1)
+    rig.join("a")
+    rig.settle()
+    for number in range(4):
+        rig.cluster.inject("flush", error=AbortableError("now and then", code="SOMETIMES", call="flush"))
+        put(rig, "events", "k", 0, 1000 + 100 * number)
+        rig.settle()
+    rig.end_of_input()
+    assert [row["total"] for row in results(rig)] == [1, 1, 1, 1]
