@@ -9,6 +9,7 @@ watch their parent: if it is killed they drain and leave.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -31,7 +32,13 @@ class _Slot:
     process: subprocess.Popen[bytes] | None = None
     start_at: float = 0.0
     deaths: list[float] = field(default_factory=list)
+    told: bool = False  # to stop
     over: bool = False
+
+    def tell(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.told = True
+            self.process.send_signal(signal.SIGTERM)
 
 
 class Supervisor:
@@ -52,13 +59,14 @@ class Supervisor:
         self._stop_timeout_s = stop_timeout_s
         self._first_pause_s = first_pause_s
         self._stopping: int | None = None
+        self._stop_by = math.inf
         self._code = 0
 
     def run(self) -> int:
         """Until all have ended; the exit code of the service: 0, or that of the worker which died too often."""
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            while any(not slot.over for slot in self._slots):
+            while any(not slot.over for slot in self._slots) and time.monotonic() < self._stop_by:
                 now = time.monotonic()
                 for slot in self._slots:
                     self._look(slot, now)
@@ -71,9 +79,9 @@ class Supervisor:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
         self._stopping = number
+        self._stop_by = min(self._stop_by, time.monotonic() + self._stop_timeout_s)
         for slot in self._slots:
-            if slot.process is not None and slot.process.poll() is None:
-                slot.process.send_signal(signal.SIGTERM)
+            slot.tell()
 
     def _look(self, slot: _Slot, now: float) -> None:
         if slot.over:
@@ -85,6 +93,8 @@ class Supervisor:
                 slot.process = subprocess.Popen(self._command(slot.index), stdin=subprocess.DEVNULL)  # noqa: S603 - our own command
                 self._instrument.event("worker-started", index=slot.index, pid=slot.process.pid)
             return
+        if self._stopping is not None and not slot.told:  # the signal came while this one was being started
+            slot.tell()
         code = slot.process.poll()
         if code is not None:
             slot.process = None
@@ -107,15 +117,18 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Whoever does not end in time is killed: what it had not committed is taken up by its successor."""
-        deadline = time.monotonic() + self._stop_timeout_s
+        if self._stopping is None:
+            self._stop(signal.SIGTERM, None)
         for slot in self._slots:
             if slot.process is None:
                 continue
             try:
-                slot.process.wait(max(deadline - time.monotonic(), 0.1))
+                slot.process.wait(max(self._stop_by - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
+                self._instrument.event("worker-killed", index=slot.index, pid=slot.process.pid)
                 slot.process.kill()
                 slot.process.wait()
+                self._code = self._code or 128 + signal.SIGKILL
 
 
 def parent_is_gone(parent: int) -> bool:

@@ -70,3 +70,26 @@ def test_pauses_grow_up_to_a_bound_and_old_deaths_are_forgotten() -> None:
     assert all(isinstance(p, RestartAfter) and p.pause_s <= LONGEST_PAUSE_S for p in pauses)
     assert [p.pause_s for p in pauses if isinstance(p, RestartAfter)] == [0.5, 1.0, 2.0, 4.0]
     assert isinstance(after_exit(1, [1.0] * (GIVE_UP_AFTER - 1), 2.0, stopping=False), GiveUp)
+
+
+def test_one_that_does_not_end_when_told_is_killed() -> None:
+    recorder = Recorder()
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    supervisor = Supervisor(lambda _: python(deaf), 1, recorder, stop_timeout_s=0.5)
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    started = time.monotonic()
+    assert supervisor.run() == 128 + signal.SIGKILL
+    assert time.monotonic() - started < 30
+    assert len(recorder.of("worker-killed")) == 1
+
+
+def test_one_that_was_being_started_when_the_signal_came_is_told_as_well() -> None:
+    recorder = Recorder()
+
+    def command(_: int) -> list[str]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return python("import time; time.sleep(60)")
+
+    started = time.monotonic()
+    assert Supervisor(command, 1, recorder).run() == 0
+    assert time.monotonic() - started < 30
