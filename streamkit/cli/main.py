@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from streamkit.cli.config import config
+from streamkit.cli.dev import dev
 from streamkit.cli.new import new
 from streamkit.cli.reset import reset
 from streamkit.cli.run import run
@@ -28,6 +29,7 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 commands.command("new", epilog=EXIT_CODES)(new)
+commands.command("dev", epilog=EXIT_CODES)(dev)
 commands.command("run", epilog=EXIT_CODES)(run)
 commands.command("reset", epilog=EXIT_CODES)(reset)
 commands.command("topology", epilog=EXIT_CODES)(topology)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, overload
 
 from streamkit.errors import DeclarationError
 from streamkit.plan.names import checked_topic
-from streamkit.record.model import Row
+from streamkit.record.model import Record, Row
 from streamkit.serdes.json import serde_for
 from streamkit.serdes.keys import key_serde_for
 from streamkit.serdes.serde import KeySerde, Serde
@@ -37,7 +38,7 @@ class Topic(Generic[K, V]):
     streamkit.errors.DeclarationError: 'bids of today' cannot be a topic name: Kafka takes ASCII letters, digits, ...
     """
 
-    __slots__ = ("key_declared", "key_serde", "name", "value_serde")
+    __slots__ = ("key_declared", "key_serde", "name", "sampler", "value_serde")
 
     @overload
     def __init__(self: Topic[bytes | None, Row], name: str) -> None: ...
@@ -52,10 +53,31 @@ class Topic(Generic[K, V]):
         self.key_declared = key is not None
         self.key_serde: KeySerde[K] = key if _is_serde(key) else key_serde_for(bytes if key is None else key)
         self.value_serde: Serde[V] = value if _is_serde(value) else serde_for(value)
+        self.sampler: Callable[[], Iterable[V | Record[K, V]]] | None = None
 
     def __repr__(self) -> str:
         key = f", key={self.key_serde.name}" if self.key_declared else ""
         return f"Topic('{self.name}'{key}, value={self.value_serde.name})"
+
+    def sample(self, generator: Callable[[], Iterable[V | Record[K, V]]]) -> Callable[[], Iterable[V | Record[K, V]]]:
+        """Decorator: ``generator`` makes records of this topic for `streamkit dev`; a service never calls it.
+
+        It is a function without arguments that gives values (their key is null, their Kafka timestamp the present), or
+        `Record` objects with key, timestamp and headers, for ever or until it ends. ``dev`` takes ``--rate`` records a second,
+        so it need not sleep. `DeclarationError`: the topic has a generator already.
+
+        >>> import itertools
+        >>> NUMBERS = Topic("numbers", value=int)
+        >>> @NUMBERS.sample
+        ... def numbers():
+        ...     return itertools.count()
+        """
+        if not callable(generator):
+            raise DeclarationError(f"topic '{self.name}': sample takes a function that makes values, not {generator!r}")
+        if self.sampler is not None:
+            raise DeclarationError(f"topic '{self.name}' has two sample generators; keep one")
+        self.sampler = generator
+        return generator
 
     def same_types(self, other: Topic[Any, Any]) -> bool:
         """Whether both read and write the same bytes as the same types."""

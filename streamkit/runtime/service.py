@@ -40,6 +40,7 @@ class RunOptions:
     worker_index: int = 0
     parent: int | None = None  # process id of the supervisor: if it is gone, the worker drains
     on_step: Callable[[Worker], None] | None = None
+    stop: Callable[[], bool] | None = None  # asked between steps; True drains, as a signal does
 
 
 class Stop:
@@ -74,7 +75,7 @@ def run_service(
 def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop) -> None:
     with _calm_garbage_collector():
         try:
-            while not stop.requested and not (options.parent is not None and parent_is_gone(options.parent)):
+            while not stop.requested and not _told_to_stop(options):
                 step = worker.step()
                 if options.on_step is not None:
                     options.on_step(worker)
@@ -86,6 +87,13 @@ def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop
                 worker.drain()
         finally:
             worker.close()
+
+
+def _told_to_stop(options: RunOptions) -> bool:
+    """By who started it: the one in the same process, or a supervisor that is gone."""
+    if options.stop is not None and options.stop():
+        return True
+    return options.parent is not None and parent_is_gone(options.parent)
 
 
 def _start(  # the surroundings of a worker
