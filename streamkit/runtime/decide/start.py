@@ -4,6 +4,7 @@ committed?  state in changelog?   in the log?       ended before?   ->
 no          no                    -                 -               FROM_EARLIEST (and commit that position, R29)
 no          yes                   -                 -               REFUSE: offsets of the group are gone (R14)
 yes         -                     below log start   -               REFUSE: records were deleted unread
+yes         -                     above log end     -               REFUSE: records were cut off after they were processed
 yes         -                     yes               yes             REFUSE, unless this run also ends and no source has news
 yes         -                     yes               no              RESUME
 """
@@ -63,6 +64,14 @@ def start(facts: StartFacts) -> FromEarliest | Resume | Refuse:
                 f"{facts.tp}: group '{facts.group}' had come to offset {committed.offset}, but the log now starts at "
                 f"{facts.log_start}: {facts.log_start - committed.offset} records were deleted unread. "
                 "Raise the topic's retention; to go on without them, reset the app (streamkit reset)"
+            )
+        )
+    if committed.offset > facts.end_offset:  # a bounded run would take it for the end of the input
+        return Refuse(
+            LostOffsetError(
+                f"{facts.tp}: group '{facts.group}' had come to offset {committed.offset}, but the log ends at "
+                f"{facts.end_offset}: the topic was made anew, or lost records in an unclean leader election. What was processed "
+                "is no longer what is there; to begin again with it, reset the app (streamkit reset)"
             )
         )
     metadata = OffsetMetadata.decode(committed.metadata)

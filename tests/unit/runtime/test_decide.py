@@ -50,6 +50,13 @@ def test_a_position_below_the_log_is_refused() -> None:
     assert "1 records were deleted unread" in str(decision.error)
 
 
+def test_a_position_above_the_log_is_refused() -> None:
+    decision = start(facts(Committed(101, NOW.encode()), until_end=True))
+    assert isinstance(decision, Refuse)
+    assert isinstance(decision.error, LostOffsetError)
+    assert "the log ends at 100" in str(decision.error)
+
+
 @pytest.mark.parametrize("offset", [5, 50, 100])
 def test_a_position_in_the_log_is_resumed_with_its_time(offset: int) -> None:
     assert start(facts(Committed(offset, NOW.encode()), has_state=True)) == Resume(offset, NOW)
