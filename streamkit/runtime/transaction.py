@@ -71,7 +71,11 @@ class Transaction:
         """The producer, made and initialised when first needed: that fences our predecessor and ends its transaction."""
         if self._producer is None:
             producer = self._make_producer()
-            self._retry(producer.init_transactions, self._settings.start_timeout_ms / 1000)
+            try:
+                self._retry(producer.init_transactions, self._settings.start_timeout_ms / 1000)
+            except BaseException:
+                producer.close()
+                raise
             self._producer = producer
         return self._producer
 
