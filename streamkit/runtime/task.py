@@ -28,6 +28,7 @@ from streamkit.runtime import control
 from streamkit.runtime.control import TaskWord
 from streamkit.runtime.metadata import OffsetMetadata
 from streamkit.state import time_record
+from streamkit.state.blocks import shape_changed
 from streamkit.state.changelog import BlockChangelog, ChangelogRecord
 from streamkit.state.time_record import TimeRecord
 
@@ -267,6 +268,8 @@ class Task:
         if store is None:
             self.time.restore(record.frontier)
             return
+        if record.fingerprint != self.changelogs[store].fingerprint:
+            raise shape_changed(store, record.fingerprint, self.changelogs[store].fingerprint)
         operator = self.chain.aggregates[store]
         operator.progress.frontier = record.frontier
         operator.progress.closed_through = record.closed_through

@@ -72,16 +72,21 @@ def decode_block(data: bytes, fingerprint: str, accumulators: Sequence[Accumulat
             f"store '{store}': changelog block of format {block.version}, this version reads up to {VERSION}: upgrade"
         )
     if block.fingerprint != fingerprint:
-        raise StateError(
-            f"store '{store}': its changelog was written with another window, key or output types "
-            f"(fingerprint {block.fingerprint}, now {fingerprint}): give the aggregate a new name, or reset the app"
-        )
+        raise shape_changed(store, block.fingerprint, fingerprint)
     return [
         Entries(
             s.pane_end, _unpack_keys(s.keys), [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)]
         )
         for s in block.sections
     ]
+
+
+def shape_changed(store: str, found: str, now: str) -> StateError:
+    """The error for a changelog whose windows, keys or outputs were others."""
+    return StateError(
+        f"store '{store}': its changelog was written with another window, key or output types "
+        f"(fingerprint {found}, now {now}): give the aggregate a new name, or reset the app"
+    )
 
 
 def _pack_column(column: Keys) -> bytes | list[Any]:
