@@ -276,9 +276,10 @@ class Worker:
             self._last_words[topic, word.sub_topology, word.partition] = LastWord(word, now)
         self._epochs.clear()
         self._repetition.committed(self._next_offsets())
-        # the first change after a pause is committed at once; under load commits keep their interval, and R30: at least
-        # four times what the last one took lies between them
-        self._next_commit = now + max(self._settings.commit_interval_ms / 1000, 4 * self._transaction.last_commit_s)
+        # The first change after a pause is committed at once; under load commits keep their interval, and R30: four times what
+        # the last one took lies between them. But never so long that the broker would time the next transaction out (R20).
+        pause_s = min(4 * self._transaction.last_commit_s, self._settings.transaction_timeout_ms / 4000)
+        self._next_commit = now + max(self._settings.commit_interval_ms / 1000, pause_s)
         self._instrument.event(
             "commit", tasks=len(tasks), records=self._transaction.records, seconds=self._transaction.last_commit_s
         )
@@ -326,8 +327,14 @@ class Worker:
             task = self._by_input.pop(tp, None)
             if task is not None:
                 self._tasks.pop(task.id, None)
+                self._forget_words(task)
         self._close_restore()
         self._instrument.event("revoked", partitions=[str(tp) for tp in partitions])
+
+    def _forget_words(self, task: Task) -> None:
+        """If the task comes back, another worker may have spoken for it meanwhile: then it says everything anew."""
+        for key in [key for key in self._last_words if key[1:] == task.id]:
+            del self._last_words[key]
 
     def _forget_tasks(self) -> None:
         """All tasks go back to their committed state: memory is dropped, `_take_over` makes and restores them anew."""

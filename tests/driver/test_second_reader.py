@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 import streamkit as sk
-from streamkit.errors import AbortableError
+from streamkit.errors import AbortableError, FatalError, StateError
+from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory import MemoryClient
+from streamkit.runtime.control import decode, is_control
+from streamkit.runtime.transaction import Transaction
 from tests.driver.rig import Rig
 
 
@@ -78,9 +81,9 @@ def test_topics_of_unequal_counts_are_merged_by_two_workers(*, is_keyed: bool) -
     assert Counter(row["key"] for row in results(rig)) == Counter(expected)
 
 
-def windows() -> sk.App:
+def windows(size: str = "100ms") -> sk.App:
     app = sk.App("app")
-    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling("100ms"))
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling(size))
     keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
     return app
 
@@ -118,3 +121,79 @@ def test_an_abort_that_passes_by_is_forgotten() -> None:
         rig.settle()
     rig.end_of_input()
     assert [row["total"] for row in results(rig)] == [1, 1, 1, 1]
+
+
+def test_a_slow_commit_puts_the_next_one_off_by_less_than_the_broker_waits() -> None:
+    rig = Rig(windows(), 1)
+    worker = rig.join("a")
+    rig.settle()
+    producer = worker._transaction.producer()
+    flush = producer.flush
+
+    def slow(timeout: float) -> None:
+        rig.clock.advance(14.0)
+        flush(timeout)
+
+    producer.flush = slow  # type: ignore[method-assign]
+    put(rig, "events", "k", 0, 1000)
+    while not worker.step(0.0).committed:
+        pass
+    producer.flush = flush  # type: ignore[method-assign]
+    put(rig, "events", "k", 0, 1300)
+    rig.clock.advance(rig.settings.transaction_timeout_ms / 4000)
+    rig._rest()
+    assert [row["total"] for row in results(rig)] == [1]
+
+
+def test_a_task_that_came_back_tells_its_time_anew() -> None:
+    """Another worker may have called it idle meanwhile; to wait for the next heartbeat would let windows close without it."""
+    app = sk.App("app")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).key_by("key", name="by-key").window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, 2)
+    rig.join("a")
+    rig._rest()
+
+    def words() -> int:
+        records = rig.cluster.read("app.by-key.repartition")
+        told = [word for record in records if is_control(record.headers) for word in decode(record.value, "here")]
+        return sum(word.partition == 0 for word in told)
+
+    before = words()
+    rig.join("b")
+    rig._rest()
+    assert {tp.partition for task in rig.processes["a"].worker.tasks for tp in task.inputs} == {0}
+    assert words() > before
+
+
+def test_time_of_windows_of_another_shape_is_refused_when_no_block_is_left() -> None:
+    rig = Rig(windows(), 1)
+    rig.join("a")
+    put(rig, "events", "k", 0, 1000)
+    rig.settle()
+    rig.leave("a")
+    tp = TopicPartition("app.agg.changelog", 0)
+    last = rig.cluster.read(tp.topic)[-1]
+    assert last.key == b"time"
+    MemoryClient(rig.cluster, client_id="compaction").admin().delete_records({tp: last.offset}, 1)
+    rig.topology = windows("150ms").topology()
+    rig.join("a")
+    with pytest.raises(StateError, match="another window"):
+        rig.settle()
+
+
+def test_a_producer_that_cannot_begin_is_closed() -> None:
+    closed = []
+
+    class Refused:
+        def init_transactions(self, timeout: float) -> None:  # noqa: ARG002
+            raise FatalError("no", code="NO", call="init_transactions")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    rig = Rig(windows(), 1)
+    transaction = Transaction(Refused, rig.clock, rig.settings, rig.events)  # type: ignore[arg-type]
+    with pytest.raises(FatalError):
+        transaction.producer()
+    assert len(closed) == 1
