@@ -69,7 +69,7 @@ def parse(text: str, *, whole_records: bool = False) -> Given:
     if not equals or not topic or not place:
         option = "--input-records" if whole_records else "--input"
         raise ConfigError(f"{option} {text}: write TOPIC=FILE, or TOPIC=- for standard input")
-    if place != STDIN and not Path(place).is_file():
+    if place != STDIN and (not Path(place).exists() or Path(place).is_dir()):  # a named pipe will do
         raise ConfigError(f"there is no file '{place}' (looked in {Path.cwd()})")
     return Given(topic, place, whole_records)
 

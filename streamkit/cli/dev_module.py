@@ -14,6 +14,7 @@ from typing import Any
 import streamkit
 from streamkit.app import App
 from streamkit.cli.load import load_app
+from streamkit.errors import ConfigError, StreamkitError
 from streamkit.plan.fingerprint import fingerprint
 from streamkit.plan.topic import Topic
 from streamkit.plan.topology import Topology
@@ -66,15 +67,18 @@ class WatchedModule:
         for name in self._own:
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
+        # No bytecode is written: it is told apart by whole seconds and size, so a quick second save could load the first.
         before = set(sys.modules)
         writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             version = Version.of(load_app(self._target))
-        except BaseException:
+        except BaseException as error:
             for name in _project_modules(before):
                 del sys.modules[name]
             sys.modules.update(self._own)
-            raise
+            if isinstance(error, StreamkitError) or not isinstance(error, Exception):
+                raise
+            raise ConfigError(f"'{self._target}' cannot be made: {type(error).__name__}: {error}") from error
         finally:
             sys.dont_write_bytecode = writes_bytecode
         self._own = _project_modules(before)

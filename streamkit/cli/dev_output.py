@@ -34,10 +34,11 @@ class Results:
         """These sinks from now on: those known already go on where they were, others from the start or the present end."""
         self._lines = {topic.name: line_of(topic) for topic in topics}
         ends = self._ends()
-        self._positions = {tp: self._positions.get(tp, 0 if self._from_start else end) for tp, end in ends.items()}
+        for tp, end in ends.items():
+            self._positions.setdefault(tp, 0 if self._from_start else end)
         self.close()
         self._reader = self._client.reader()
-        self._reader.assign(self._positions)
+        self._reader.assign({tp: self._positions[tp] for tp in ends})
 
     def print_new(self, wait_s: float = 0.0) -> None:
         """What has been committed since the last call, as far as it is here already."""

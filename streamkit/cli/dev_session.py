@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from streamkit.cli.dev_input import Given, Sample, Sender, Stdin, WireRecord, re
 from streamkit.cli.dev_module import StateChange, Version, WatchedModule, state_change
 from streamkit.cli.dev_output import Results
 from streamkit.config import Settings
-from streamkit.errors import ConfigError, StateError, StreamkitError, TopicError
+from streamkit.errors import BrokerUnreachableError, ConfigError, RetriableError, StateError, StreamkitError, TopicError
 from streamkit.kafka.client import KafkaClient
 from streamkit.ops.logging import configure, service_log
 from streamkit.runtime.reset import plan_reset, reset
@@ -86,6 +87,7 @@ class Session:
 
     def run(self) -> None:
         configure(json=self._effective.log_as_json, level=self._effective.log_level)
+        self._refuse_silence()
         self._prepare()
         for one in self._options.given:
             topic = self._version.sources[one.topic]
@@ -99,6 +101,20 @@ class Session:
             self._take(self._next)
             self._run_version()
         self._results.print_rest()
+
+    def _refuse_silence(self) -> None:
+        """`BrokerUnreachableError` before anything is made."""
+        seconds = self._effective.engine.start_timeout_ms / 1000
+        admin = self._client.admin()
+        try:
+            admin.cluster_id(seconds)
+        except RetriableError as error:
+            raise BrokerUnreachableError(
+                f"no Kafka broker answered at {self._client.describe()} within {seconds:.0f} s ({error}). Is it running, and is "
+                "this the address that it advertises? Without --broker the embedded one is used"
+            ) from error
+        finally:
+            admin.close()
 
     # ---- one version
 
@@ -123,7 +139,8 @@ class Session:
                 self._reset()
                 self._run_version()
                 return
-            self._results.print_rest()
+            with suppress(StreamkitError):  # it may be the broker that is gone
+                self._results.print_rest()
             if not self._watching:
                 raise
             _say(f"error: {error}")

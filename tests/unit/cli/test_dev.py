@@ -45,6 +45,9 @@ app = sk.App("shop")
 sales = app.stream(SALES, event_time=sk.event_time("at"))
 totals = sales.key_by("shop").window(sk.tumbling("1m")).aggregate("per-shop", total=sk.sum("amount"))
 totals.on_close().to(TOTALS)
+
+def broken():
+    raise RuntimeError("no such table")
 """
 
 
@@ -171,6 +174,11 @@ def test_a_bad_line_is_named_and_ends_it(shop):
         (["shop", "--input", "sale=shop.py"], "does not read a topic 'sale'; did you mean 'sales'?"),
         (["shop", "--input", "sales=-", "--input-records", "sales=-"], "standard input can be the input of one topic only"),
         (["shop"], "there is no input: give --input"),
+        (["shop:broken", "--input", "sales=-"], "'shop:broken' cannot be made: RuntimeError: no such table"),
+        (
+            ["shop", "--broker", "127.0.0.1:1", "--set", "start_timeout=1s", "--log-level", "ERROR"],
+            "no Kafka broker answered at 127.0.0.1:1 within 1 s",
+        ),
         (["shop:ap", "--input", "sales=-"], "'shop' has no 'ap'; did you mean 'app'?"),
         (["shop", "--input", "sales=-", "--set", "commit_intervall=1s"], "commit_interval"),
     ],
@@ -178,8 +186,9 @@ def test_a_bad_line_is_named_and_ends_it(shop):
 def test_wrong_arguments_are_one_clear_line(shop, arguments, message):
     done = once(shop, *arguments)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
+    assert "\nerror: " in f"\n{done.stderr}"
     assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_exit_code_of_wrong_options_is_2(shop):
@@ -209,6 +218,15 @@ def test_a_generator_that_raises_is_named_and_may_be_mended(shop):
     (shop / "shop.py").write_text(APP + bad)
     with running(shop, "shop.py") as dev:
         dev.until("the sample generator of topic 'sales', record 1: ZeroDivisionError")
+        dev.until("waiting for the file to be saved")
+        (shop / "shop.py").write_text(APP + bad.replace("1 / 0", "Sale('north', 1, datetime.now(UTC))"))
+        dev.until("kept state of: per-shop")
+        assert dev.stop() == 0
+
+
+def test_ctrl_c_ends_it_while_it_waits_for_a_save(shop):
+    (shop / "shop.py").write_text(APP + "\n@SALES.sample\ndef sales():\n    yield 'text'\n")
+    with running(shop, "shop.py") as dev:
         dev.until("waiting for the file to be saved")
         assert dev.stop() == 0
 
