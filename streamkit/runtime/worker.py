@@ -80,6 +80,7 @@ class Worker:
         self._failures = failures
         self._instrument = instrument
         self._until_end = until_end
+        self._was_running = False
         self._new_incarnation = new_incarnation
         self._admin = client.admin()
         self._consumer = client.consumer(layout.topology.plan.app)
@@ -443,18 +444,22 @@ class Worker:
                     is_source=is_source,
                     end_offset=ends[tp],
                     group=self.topology.plan.app,
+                    was_running=self._was_running,
                 )
                 decision = start(facts)
                 if isinstance(decision, Refuse):
                     raise decision.error
                 self._place(task, tp, decision)
                 if self._until_end and is_source:
-                    position.end = ends[tp]
+                    # an end that was committed stays, whatever has arrived since: its windows are closed
+                    has_ended = isinstance(decision, Resume) and decision.metadata.ended
+                    position.end = decision.offset if has_ended else ends[tp]
             task.become(TaskState.RUNNING)
         for task in tasks:
             for tp, position in task.inputs.items():
                 self._consumer.seek(tp, position.next_offset)
         self._restore = None
+        self._was_running = True
         if any(task.touched for task in tasks):
             self._commit([])
         self._consumer.resume(inputs)

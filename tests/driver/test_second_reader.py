@@ -197,3 +197,28 @@ def test_a_producer_that_cannot_begin_is_closed() -> None:
     with pytest.raises(FatalError):
         transaction.producer()
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_a_bounded_run_goes_on_when_a_partition_that_has_ended_gets_more_records(*, is_taken_over: bool) -> None:
+    rig = Rig(windows(), 2, until_end=True)
+    put(rig, "events", "zero", 0, 1000)
+    producer = MemoryClient(rig.cluster, client_id="input").producer("input")
+    producer.init_transactions(1)
+    producer.begin()
+    producer.produce("events", b'{"key":"one","value":1}', b"one", 1, 1000)
+    producer.flush(1)
+    rig.join("a")
+    if is_taken_over:
+        rig.join("b")
+    rig.settle()  # partition 0 ends, partition 1 waits for the transaction
+    assert [row["key"] for row in results(rig)] == ["zero"]
+    put(rig, "events", "zero", 0, 1000)
+    if is_taken_over:
+        rig.leave("a")
+    else:
+        rig.cluster.inject("flush", error=AbortableError("passes by", code="ONCE", call="flush"))
+    producer.commit(1)
+    rig.settle()
+    assert [row["key"] for row in results(rig)] == ["zero", "one"]
+    assert all(process.worker.finished for process in rig.processes.values())

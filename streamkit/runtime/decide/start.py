@@ -5,7 +5,8 @@ no          no                    -                 -               FROM_EARLIES
 no          yes                   -                 -               REFUSE: offsets of the group are gone (R14)
 yes         -                     below log start   -               REFUSE: records were deleted unread
 yes         -                     above log end     -               REFUSE: records were cut off after they were processed
-yes         -                     yes               yes             REFUSE, unless this run also ends and no source has news
+yes         -                     yes               yes             REFUSE, unless this run also ends, and no source has
+                                                                news or it ended while this worker ran
 yes         -                     yes               no              RESUME
 """
 
@@ -33,6 +34,7 @@ class StartFacts:
     is_source: bool
     end_offset: int
     group: str
+    was_running: bool = False  # this worker had tasks before: what has ended meanwhile ended in this run
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ def start(facts: StartFacts) -> FromEarliest | Resume | Refuse:
             return Refuse(_offsets_gone(facts))
         metadata = OffsetMetadata()
     # of an internal topic the sources say whether there is anything new: its own end grows with control records and markers
-    if metadata.ended and not (facts.until_end and (not facts.is_source or facts.end_offset <= committed.offset)):
+    may_end_again = facts.was_running or not facts.is_source or facts.end_offset <= committed.offset
+    if metadata.ended and not (facts.until_end and may_end_again):
         return Refuse(
             FinishedError(
                 f"group '{facts.group}' already ran to the end of {facts.tp} (--until-end at offset {committed.offset}) and "

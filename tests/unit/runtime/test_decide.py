@@ -85,6 +85,12 @@ def test_what_has_ended_is_resumed_only_to_end_again_with_nothing_new(until_end,
         assert isinstance(decision.error, FinishedError)
 
 
+@pytest.mark.parametrize("until_end", [False, True])
+def test_what_ended_while_this_worker_ran_ends_again_whatever_has_arrived(*, until_end: bool) -> None:
+    decision = start(facts(Committed(99, ENDED.encode()), until_end=until_end, was_running=True))
+    assert (decision == Resume(99, ENDED)) is until_end
+
+
 # ---- metadata
 
 
