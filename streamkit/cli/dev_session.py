@@ -56,8 +56,10 @@ class Session:
         self._effective = effective
         self._module = WatchedModule(target)
         self._version = self._module.load()
+        self._state_of = self._version  # whose state the changelogs hold
         self._seen = self._version.stores
         self._next: Version | None = None
+        self._replaced = False  # the worker has left for the next version, not because of a signal
         self._may_reset = False
         self._looked = time.monotonic()
         refuse_unknown(options.given, self._version.sources)
@@ -97,7 +99,7 @@ class Session:
                 self._stdin = Stdin(one, topic)
         self._say_hello()
         self._run_version()
-        while self._next is not None:
+        while self._replaced and self._next is not None:
             self._take(self._next)
             self._run_version()
         self._results.print_rest()
@@ -148,6 +150,7 @@ class Session:
             self._wait_for_save()
 
     def _run_worker(self) -> None:
+        self._replaced = False
         effective = self._effective
         instance = effective.instance_id
         options = RunOptions(
@@ -155,10 +158,15 @@ class Session:
             on_error=effective.on_error,
             instance_id=instance,
             on_step=self._on_step,
-            stop=lambda: self._next is not None,
+            stop=self._has_next,
         )
         log = service_log({"app": self._version.app.name, "worker": f"{instance}-0"})
         run_service(self._version.topology, self._client, effective.engine, options, log)
+
+    def _has_next(self) -> bool:
+        """Not asked any more after a signal, so that Ctrl-C ends the session even if a file was saved at that moment."""
+        self._replaced = self._next is not None
+        return self._replaced
 
     def _on_step(self, worker: Worker) -> None:  # noqa: ARG002 - what `RunOptions.on_step` is called with
         self._results.print_new()
@@ -197,12 +205,12 @@ class Session:
         while self._next is None:
             time.sleep(_LOOK_EVERY_S)
             self._look()
+        self._replaced = True
 
     def _take(self, version: Version) -> None:
         """Goes over to another version, whose predecessor has committed and left."""
-        change = state_change(self._version, version, self._seen)
+        change = state_change(self._state_of, version, self._seen)
         self._version, self._next = version, None
-        self._seen |= version.stores
         self._samples = self._made_samples()
         if self._stdin is not None:
             self._stdin.use(version.sources[next(one.topic for one in self._options.given if not one.is_file)])
@@ -211,14 +219,13 @@ class Session:
         if change.misfit and self._options.embedded:
             _say(f"the state of {', '.join(change.misfit)} does not fit the new version")
             self._reset()
-        else:
-            self._say_what_stays(change)
-
-    def _say_what_stays(self, change: StateChange) -> None:
-        if change.misfit:  # on a real broker nothing is deleted unasked; the engine will say what does not fit
+        elif change.misfit:  # on a real broker nothing is deleted unasked; the engine will say what does not fit
             _say(f"the state of {', '.join(change.misfit)} does not fit the new version; `streamkit reset` deletes it")
-        elif change.kept or change.anew:
-            _say(str(change))
+        else:
+            self._state_of = version
+            self._seen |= version.stores
+            if change.kept or change.anew:
+                _say(str(change))
 
     def _reset(self) -> None:
         admin = self._client.admin()
@@ -228,8 +235,9 @@ class Session:
         finally:
             admin.close()
         self._may_reset = False
-        anew = tuple(self._version.stores)
+        self._state_of = self._version
         self._seen = self._version.stores
+        anew = tuple(self._seen)
         _say(f"deleted {', '.join(planned.topics) or 'the positions'}: all input is read again. {StateChange((), anew, ())}")
 
     def _say_hello(self) -> None:

@@ -288,6 +288,22 @@ def test_another_window_starts_anew_from_the_beginning_of_the_input(shop):
         assert dev.stop() == 0
 
 
+def test_state_that_the_engine_refuses_is_deleted_as_well(shop):
+    one = APP.replace('sales.key_by("shop")', "sales.by_record_key()")
+    (shop / "shop.py").write_text(one)
+    with running(shop, "shop.py", "--input", "sales=-") as dev:
+        dev.until("app 'shop'")
+        dev.type(sale(1, "09:00:00"), sale(2, "09:01:00"))
+        assert '"total":1}' in dev.until("totals  null")[-1]
+        # the new topic has no position beside state that is there
+        more = 'MORE = sk.Topic("more", key=str, value=Sale)\n'
+        two = one.replace("app = sk", f"{more}app = sk").replace("app.stream(SALES,", "app.stream(SALES, MORE,")
+        (shop / "shop.py").write_text(two)
+        dev.until("the state does not fit: more-0: group 'shop' has state")
+        assert "all input is read again" in dev.until("started anew: per-shop")[-1]
+        assert dev.stop() == 0
+
+
 def test_after_an_error_it_goes_on_with_the_version_that_is_saved_next(shop):
     (shop / "shop.py").write_text(APP.replace("sales.key_by", "sales.filter(lambda sale: 1 // sale.amount >= 0).key_by"))
     with running(shop, "shop.py", "--input", "sales=-") as dev:
