@@ -63,7 +63,11 @@ class Transaction:
     def _begun(self) -> Producer:
         producer = self.producer()
         if not self.open:  # lazily, at the first write (R2)
-            producer.begin()
+            try:
+                producer.begin()
+            except KafkaError:  # whether it has begun is not known
+                self.replace()
+                raise
             self.open, self.begun_at, self.records = True, self._clock.monotonic(), 0
         return producer
 

@@ -454,10 +454,11 @@ class Worker:
                     # an end that was committed stays, whatever has arrived since: its windows are closed
                     has_ended = isinstance(decision, Resume) and decision.metadata.ended
                     position.end = decision.offset if has_ended else ends[tp]
-            task.become(TaskState.RUNNING)
         for task in tasks:
             for tp, position in task.inputs.items():
                 self._consumer.seek(tp, position.next_offset)
+        for task in tasks:
+            task.become(TaskState.RUNNING)
         self._restore = None
         self._was_running = True
         if any(task.touched for task in tasks):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import streamkit as sk
-from streamkit.errors import AbortableError, FatalError, StateError
+from streamkit.errors import AbortableError, FatalError, FencedError, GenerationError, KafkaError, RetriableError, StateError
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory import MemoryClient
 from streamkit.runtime.control import decode, is_control
@@ -222,3 +222,45 @@ def test_a_bounded_run_goes_on_when_a_partition_that_has_ended_gets_more_records
     rig.settle()
     assert [row["key"] for row in results(rig)] == ["zero", "one"]
     assert all(process.worker.finished for process in rig.processes.values())
+
+
+_CALLS = (
+    "poll", "pause", "resume", "seek", "committed", "group_metadata", "assign", "begin", "produce", "produce_many", "flush",
+    "send_offsets", "commit", "abort", "end_offsets", "start_offsets",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("is_at_start", [True, False])
+@pytest.mark.parametrize("kind", [RetriableError, AbortableError, FencedError, GenerationError])
+@pytest.mark.parametrize("call", _CALLS)
+def test_whatever_call_fails_once_the_worker_goes_on_and_gives_each_result_once(
+    call: str, kind: type[KafkaError], *, is_at_start: bool
+) -> None:
+    for when, skip in (("before", 0), ("after", 0), ("before", 1), ("after", 1)):
+        rig = Rig(windows(), 2)
+        if is_at_start:
+            rig.cluster.inject(call, error=kind("planted", code="PLANTED", call=call), when=when, skip=skip)
+        rig.join("a")
+        rig.settle()
+        put_in_both(rig, 1000)
+        rig.settle()
+        if not is_at_start:
+            rig.cluster.inject(call, error=kind("planted", code="PLANTED", call=call), when=when, skip=skip)
+        put_in_both(rig, 1050)
+        put_in_both(rig, 1300)
+        rig.settle()
+        rig.join("b")
+        rig.settle()
+        put_in_both(rig, 1500)
+        rig.settle()
+        rig.leave("b")
+        rig.settle()
+        rig.end_of_input()
+        totals = Counter((row["key"], row["total"]) for row in results(rig))
+        assert totals == {("k0", 2): 1, ("k0", 1): 2, ("k1", 2): 1, ("k1", 1): 2}, (when, skip)
+        assert not rig.cluster.open_transactions()
+
+
+def put_in_both(rig: Rig, at_ms: int) -> None:
+    for partition in range(2):
+        put(rig, "events", f"k{partition}", partition, at_ms)
