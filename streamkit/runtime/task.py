@@ -284,7 +284,11 @@ class Task:
 
     @property
     def has_state(self) -> bool:
-        return any(op.progress.frontier != NO_TIME or len(op.store) for op in self.chain.aggregates.values())
+        """Whether anything came back from a changelog: an open or closed window, or the time of a task upstream."""
+        heard = (i.watermark for name, i in self.time.inputs.items() if not isinstance(name, TopicPartition))
+        return any(watermark != NO_TIME for watermark in heard) or any(
+            op.progress.frontier != NO_TIME or len(op.store) for op in self.chain.aggregates.values()
+        )
 
 
 class _Selected:

@@ -264,3 +264,18 @@ def test_whatever_call_fails_once_the_worker_goes_on_and_gives_each_result_once(
 def put_in_both(rig: Rig, at_ms: int) -> None:
     for partition in range(2):
         put(rig, "events", f"k{partition}", partition, at_ms)
+
+
+def test_time_that_was_kept_without_a_position_is_refused() -> None:
+    app = sk.App("app")
+    first = app.stream(sk.Topic("events", key=str, value=Event)).key_by("key", name="one")
+    first.map(lambda event: event).key_by("value", name="two").to(sk.Topic("results"))
+    rig = Rig(app, 1)
+    rig.join("a")
+    put(rig, "events", "k", 0, 1000)
+    rig.settle()
+    rig.leave("a")
+    MemoryClient(rig.cluster, client_id="somebody").admin().delete_group("app", 1)
+    rig.join("a")
+    with pytest.raises(StateError, match="no committed position"):
+        rig.settle()
