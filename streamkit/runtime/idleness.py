@@ -11,7 +11,7 @@ from streamkit.eventtime.inputs import InputState, TaskTime
 from streamkit.kafka.client import Admin, TopicPartition
 
 if TYPE_CHECKING:
-    from streamkit.runtime.task import InputName, InputPosition
+    from streamkit.runtime.task import InputName, InputPosition, Task
 
 
 class Idleness:
@@ -26,17 +26,20 @@ class Idleness:
         self._every_s = check_every_s
         self._asked: dict[TopicPartition, float] = {}
 
-    def newly_idle(self, positions: Iterable[InputPosition], time: TaskTime[InputName], now: float) -> list[TopicPartition]:
-        """The partitions that were active and are proven idle now."""
-        candidates = [p for p in positions if self._silent(p, time, now)]
+    def newly_idle(self, tasks: Iterable[Task], now: float) -> frozenset[TopicPartition]:
+        """The partitions of these tasks that were active and are proven idle now.
+
+        One request for all of them: while a broker is away, one for each task would hold up the loop until the group gave it up.
+        """
+        candidates = [p for task in tasks for p in task.inputs.values() if self._silent(p, task.time, now)]
         if not candidates:
-            return []
+            return frozenset()
         self._asked |= {p.tp: now for p in candidates}
         try:
             ends = self._admin.end_offsets([p.tp for p in candidates], 1.0)
         except RetriableError:  # not proven; asked again later
-            return []
-        return [p.tp for p in candidates if max(p.next_offset, p.caught_up_at) >= ends[p.tp]]
+            return frozenset()
+        return frozenset(p.tp for p in candidates if max(p.next_offset, p.caught_up_at) >= ends[p.tp])
 
     def _silent(self, position: InputPosition, time: TaskTime[InputName], now: float) -> bool:
         if position.idle_after_ms is None or time.inputs[position.tp].state is not InputState.ACTIVE:

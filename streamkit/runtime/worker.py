@@ -199,12 +199,11 @@ class Worker:
 
     def _advance_and_commit(self) -> bool:
         now = self._clock.monotonic()
-        for task in self._tasks.values():
-            if task.state is not TaskState.RUNNING:
-                continue
-            for tp in self._idleness.newly_idle(task.inputs.values(), task.time, now):
-                task.time.set_state(tp, InputState.IDLE)
-                self._instrument.event("partition-idle", topic=tp.topic, partition=tp.partition)
+        running = [task for task in self._tasks.values() if task.state is TaskState.RUNNING]
+        for tp in sorted(self._idleness.newly_idle(running, now)):
+            self._by_input[tp].time.set_state(tp, InputState.IDLE)
+            self._instrument.event("partition-idle", topic=tp.topic, partition=tp.partition)
+        for task in running:
             self._remember_epochs(task)
             task.advance()
         if now < self._next_commit:

@@ -279,3 +279,22 @@ def test_time_that_was_kept_without_a_position_is_refused() -> None:
     rig.join("a")
     with pytest.raises(StateError, match="no committed position"):
         rig.settle()
+
+
+def test_a_broker_that_is_away_is_asked_for_idle_partitions_once_not_for_each_task() -> None:
+    app = sk.App("app")
+    events = app.stream(sk.Topic("events", key=str, value=Event), event_time=sk.event_time(idle_after="5s"))
+    events.by_record_key().window(sk.tumbling("100ms")).aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, 3)
+    worker = rig.join("a")
+    rig._rest()
+    rig.clock.advance(6.0)
+    for _ in range(2):
+        rig.cluster.inject("end_offsets", error=RetriableError("away", code="_TIMED_OUT", call="end_offsets"))
+    worker.step(0.0)
+    assert len(rig.cluster.faults.planted) == 1
+    assert not rig.events.of("partition-idle")
+    rig.calm()
+    rig.clock.advance(2.0)
+    worker.step(0.0)
+    assert len(rig.events.of("partition-idle")) == 3
