@@ -16,6 +16,7 @@ _WARNINGS = {
     "producer-disturbed",
     "producer-replaced",
     "record-skipped",
+    "late-records",
     "revoke-aborted",
     "purge-failed",
 }

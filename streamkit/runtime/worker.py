@@ -13,6 +13,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from streamkit.clock import Clock
@@ -29,6 +30,7 @@ from streamkit.runtime.decide.control import LastWord, due
 from streamkit.runtime.decide.start import FromEarliest, Refuse, Resume, StartFacts, start
 from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.idleness import Idleness
+from streamkit.runtime.lateness import LateReport
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.repetition import Repetition
 from streamkit.runtime.restore import Restore
@@ -92,6 +94,7 @@ class Worker:
         self._restore: Restore | None = None
         self._epochs: dict[TopicPartition, int] = {}
         self._last_words: dict[tuple[str, str, int], LastWord] = {}
+        self._late = LateReport(instrument)
         self._next_commit = 0.0
         self._next_purge = clock.monotonic() + settings.purge_interval_ms / 1000
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
@@ -157,13 +160,14 @@ class Worker:
 
     def close(self) -> None:
         """Leaves the group and drops everything; what is uncommitted is aborted."""
-        self._transaction.abort()
         for task in self._tasks.values():
             task.touched = False
-        self._close_restore()
-        self._consumer.close()
-        self._transaction.close()
-        self._admin.close()
+        with ExitStack() as closing:  # whatever one of these raises, the others are closed
+            closing.callback(self._admin.close)
+            closing.callback(self._transaction.close)
+            closing.callback(self._consumer.close)
+            closing.callback(self._close_restore)
+            closing.callback(self._transaction.abort)
 
     # ---- input
 
@@ -283,6 +287,7 @@ class Worker:
         self._instrument.event(
             "commit", tasks=len(tasks), records=self._transaction.records, seconds=self._transaction.last_commit_s
         )
+        self._late.committed(self._tasks.values(), now)
         if now >= self._next_purge:
             self._purge()
 
@@ -299,7 +304,7 @@ class Worker:
         if done:
             try:
                 self._admin.delete_records(done, _QUICK_TIMEOUT_S)
-            except RetriableError as error:  # the next purge covers this one
+            except KafkaError as error:  # nothing depends on it, and the next purge covers this one
                 self._instrument.event("purge-failed", error=str(error))
 
     # ---- rebalance
@@ -463,6 +468,7 @@ class Worker:
         if any(task.touched for task in tasks):
             self._commit([])
         self._consumer.resume(inputs)
+        self._late.started(tasks)
         self._instrument.event("running", tasks=[str(task.id) for task in tasks])
 
     def _place(self, task: Task, tp: TopicPartition, decision: FromEarliest | Resume) -> None:
