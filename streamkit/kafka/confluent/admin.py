@@ -30,6 +30,7 @@ from streamkit.kafka.confluent.settings import ConnectionSettings
 _Result = TypeVar("_Result")
 _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _NO_SUCH_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
+_PASSING = ("UNSTABLE_OFFSET_COMMIT", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 _POLL_S = 0.03
 
 
@@ -177,14 +178,7 @@ class ClusterAdmin:
         the group commits for the first time the broker says nothing until then: `Consumer.committed` asks for it by name
         and waits for it, which a question about the whole group cannot.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                return self._stable_offsets(group, deadline)
-            except RetriableError as raised:
-                if raised.code != "UNSTABLE_OFFSET_COMMIT" or time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S)
+        return self._once_passed(lambda deadline: self._stable_offsets(group, deadline), timeout)
 
     def _stable_offsets(self, group: str, deadline: float) -> dict[TopicPartition, Committed]:
         call, about = "list_consumer_group_offsets", f"group '{group}'"
@@ -204,13 +198,32 @@ class ClusterAdmin:
 
     def delete_group(self, group: str, timeout: float) -> None:
         """A group that does not exist is not an error; one that still has members is."""
-        deadline = time.monotonic() + timeout
-        asked = self._call("delete_group", lambda: self._admin.delete_consumer_groups([group], request_timeout=timeout))
-        self._answer("delete_group", asked[group], deadline, about=f"group '{group}'", operation="DELETE", absent=_NO_SUCH_GROUP)
+
+        def delete(deadline: float) -> None:
+            asked = self._call(
+                "delete_group", lambda: self._admin.delete_consumer_groups([group], request_timeout=_left(deadline))
+            )
+            self._answer(
+                "delete_group", asked[group], deadline, about=f"group '{group}'", operation="DELETE", absent=_NO_SUCH_GROUP
+            )
+
+        self._once_passed(delete, timeout)
 
     def close(self) -> None:
         self._admin.poll(0)
         del self._admin
+
+    @staticmethod
+    def _once_passed(ask: Callable[[float], _Result], timeout: float) -> _Result:
+        """Asks again while the group's coordinator is only not ready: on a fresh broker it loads for a moment."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return ask(deadline)
+            except RetriableError as raised:
+                if raised.code not in _PASSING or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
 
     # ---- calls -------------------------------------------------------------------------------------------------------
 
