@@ -178,7 +178,20 @@ class ClusterAdmin:
         the group commits for the first time the broker says nothing until then: `Consumer.committed` asks for it by name
         and waits for it, which a question about the whole group cannot.
         """
-        return self._once_passed(lambda deadline: self._stable_offsets(group, deadline), timeout)
+
+        def ask(deadline: float) -> dict[TopicPartition, Committed]:
+            # A coordinator that answers this question with "not me" or "loading" crashes the process: librdkafka 2.16 then looks
+            # for the consumer group of a client that has none (seen on a fresh broker, in rd_kafka_handle_OffsetFetch). So the
+            # coordinator is first asked something whose refusals it can take.
+            self._describe_group(group, deadline)
+            return self._stable_offsets(group, deadline)
+
+        return self._once_passed(ask, timeout)
+
+    def _describe_group(self, group: str, deadline: float) -> None:
+        call = "describe_consumer_groups"
+        asked = self._call(call, lambda: self._admin.describe_consumer_groups([group], request_timeout=_left(deadline)))
+        self._answer(call, asked[group], deadline, about=f"group '{group}'", operation="DESCRIBE", absent=_NO_SUCH_GROUP)
 
     def _stable_offsets(self, group: str, deadline: float) -> dict[TopicPartition, Committed]:
         call, about = "list_consumer_group_offsets", f"group '{group}'"
