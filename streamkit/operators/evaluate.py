@@ -78,7 +78,7 @@ class Evaluator:
                 for name, column in self._all(batch.take(np.array([index]))).items():
                     parts.setdefault(name, []).append(column)
             except _FAILURES as cause:
-                failure = UserFunctionError(describe(cause), **place(batch, index, self._operator))  # type: ignore[arg-type]
+                failure = UserFunctionError(describe(cause), **place(batch, index, self._operator))
                 failure.__cause__ = cause
                 self._failures.reject(failure)
             else:

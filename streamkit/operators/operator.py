@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ class PassOn(Operator):
         self.emit(batch)
 
 
-def place(batch: Batch, index: int, operator: str) -> dict[str, object]:
+def place(batch: Batch, index: int, operator: str) -> dict[str, Any]:
     """The arguments of a RecordError for record ``index``."""
     topic, partition = batch.origin.tp
     return {"topic": topic, "partition": partition, "offset": batch.offset(index), "operator": operator}

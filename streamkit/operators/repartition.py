@@ -100,7 +100,7 @@ class RepartitionWriter(Operator):
             columns, kept = self._columns.columns(batch)
             return _key_of(list(columns.values())), kept
         assert isinstance(self.node, KeyBy)  # noqa: S101 - the only kind with a function
-        assert self.node.fn is not None  # noqa: S101
+        assert self.node.fn is not None  # noqa: S101 - a KeyBy has columns or a function
         return rows.results_of(self.node.fn, batch.rows(), batch, self._label, self._failures, UserFunctionError)
 
     def _values(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
@@ -130,7 +130,7 @@ class RepartitionWriter(Operator):
             reason = (
                 "a computed float is NaN or infinite, which cannot go through a repartition topic; use .fill_nan(None) for null"
             )
-            self._failures.reject(EncodeError(reason, **place(batch, index, self._label)))  # type: ignore[arg-type]
+            self._failures.reject(EncodeError(reason, **place(batch, index, self._label)))
         return np.flatnonzero(good)
 
     def _headers(self, batch: Batch, keys: Keys) -> list[Headers | None] | None:

@@ -52,7 +52,7 @@ def results_of(
             raise StopIteration  # noqa: TRY301 - the function's own (from next()): to `extend` it was the end of the values
         except Exception as cause:  # noqa: BLE001 - a user's function may raise anything
             index = len(results) + len(rejected)
-            failure = error(describe(cause), **place(batch, index, operator))  # type: ignore[arg-type]
+            failure = error(describe(cause), **place(batch, index, operator))
             failure.__cause__ = cause
             failures.reject(failure)
             rejected.append(index)

@@ -125,7 +125,7 @@ class SourceReader(Operator):
             try:
                 test(batch.take(np.array([index])))
             except _FAILURES as cause:
-                failure = error(prefix + rows.describe(cause), **place(batch, index, self._label))  # type: ignore[arg-type]
+                failure = error(prefix + rows.describe(cause), **place(batch, index, self._label))
                 failure.__cause__ = cause
                 self._failures.reject(failure)
             else:
@@ -167,7 +167,7 @@ class SourceReader(Operator):
         for index in np.flatnonzero(~good).tolist():
             absent = self._event_time.by is None or (valid is not None and not valid[index])
             reason = missing if absent else f"event time {timestamps[index]} ms is outside the years 100 to 9899"
-            self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))  # type: ignore[arg-type]
+            self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
         kept = np.flatnonzero(good)
         return batch.take(kept), timestamps[kept]
 

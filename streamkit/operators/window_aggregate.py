@@ -128,7 +128,7 @@ class WindowAggregateOperator(Operator):
     def _reject(self, batch: Batch, error: CannotAddError) -> None:
         key = batch.keys[error.index]
         reason = f"cannot add to the aggregate of key {key!r}: {error.reason}"
-        self._failures.reject(AggregateError(reason, **place(batch, error.index, self._label)))  # type: ignore[arg-type]
+        self._failures.reject(AggregateError(reason, **place(batch, error.index, self._label)))
 
     # ---- time
 

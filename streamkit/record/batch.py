@@ -107,7 +107,7 @@ class Batch:
         """One field of every record. ValueError/OverflowError if a row holds what its column cannot."""
         found = self._columns.get(name)
         if found is None:
-            assert self._rows is not None, f"no column {name!r} and no rows to take it from"  # noqa: S101
+            assert self._rows is not None, f"no column {name!r} and no rows to take it from"  # noqa: S101 - a bug here
             found = self._columns[name] = column_of(self._rows, name, self.schema.field(name) or ANY_FIELD)
         return found
 

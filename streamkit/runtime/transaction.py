@@ -87,7 +87,7 @@ class Transaction:
 
     def commit(self, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata) -> None:
         """R4 behind the point where feeding stopped. Raises classified errors with the transaction still open."""
-        assert offsets, "every transaction sends at least one offset (R1)"  # noqa: S101
+        assert offsets, "every transaction sends at least one offset (R1)"  # noqa: S101 - a bug here, not a fault outside
         if group.generation < 0 or not group.member_id:  # R10: classic brokers would accept that unfenced
             raise GenerationError(
                 f"group '{group.group_id}' has no generation at this moment", code="ILLEGAL_GENERATION", call="commit"

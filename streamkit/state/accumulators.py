@@ -183,7 +183,7 @@ class Objects:
         self._fold(cells[0], slots, column)
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
-        assert column is not None  # noqa: S101
+        assert column is not None  # noqa: S101 - see Numeric.add
         totals, counts = self._fold(cells[0], slots, column)
         for slot, total in totals.items():
             cells[0][slot] = total

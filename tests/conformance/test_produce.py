@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import numpy as np
 import pytest
 
 from streamkit.errors import AbortableError, RejectedRecordError
@@ -59,7 +60,6 @@ def test_produce_many_appends_columns(world: World):
 
 
 def test_produce_many_takes_numpy_times_and_iterators(world: World):
-    np = pytest.importorskip("numpy")
     topic = world.topic()
     producer = world.producer()
     producer.begin()

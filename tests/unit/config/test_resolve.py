@@ -249,9 +249,9 @@ def resolve_ms(value: str) -> int:
 
 
 def test_orders_hold_at_their_bounds():
-    sk.EngineSettings(commit_interval_ms=7_500)
-    sk.EngineSettings(transaction_timeout_ms=44_999)
-    sk.EngineSettings(session_timeout_ms=300_000)
+    assert sk.EngineSettings(commit_interval_ms=7_500).commit_interval_ms == 7_500
+    assert sk.EngineSettings(transaction_timeout_ms=44_999).transaction_timeout_ms == 44_999
+    assert sk.EngineSettings(session_timeout_ms=300_000).session_timeout_ms == 300_000
 
 
 @pytest.mark.parametrize(

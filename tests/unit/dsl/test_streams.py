@@ -405,3 +405,4 @@ def test_untyped_rows_are_checked_when_they_come(app):
     rows = app.stream(sk.Topic("rows"))
     rows.to(sk.Topic("kpis", value=Kpi))
     rows.into(Kpi).to(sk.Topic("kpis", value=Kpi))
+    assert [sink.label for sink in app.plan().sinks] == ["to(kpis)", "to(kpis)"]
