@@ -20,6 +20,9 @@ StreamkitError
 │   └── RestoreError
 ├── RestoreStalledError (a StateError) no progress within the deadline
 ├── LostOffsetError             a committed offset is no longer in the log
+├── TopicChangedError           a topic was deleted, made anew or changed while the app ran
+├── StalledError                records wait in a partition that is ours, and nothing is committed of it
+├── StuckError                  a client call never returned; the process leaves with exit code 75
 └── KafkaError                  what a Kafka client call reported, by what must be done about it
     ├── RetriableError          repeat the same call
     ├── AbortableError          abort the transaction, go back to the committed state, go on
@@ -27,6 +30,7 @@ StreamkitError
     │   └── RejectedRecordError ... because the broker refuses a record; replaying would loop
     ├── FencedError             a newer producer owns our transactional id
     └── FatalError              stop
+        ├── AuthenticationError ... because the cluster does not let us in: wrong password, or a certificate that is not trusted
         └── AuthorizationError  ... with the resource and the operation named
 """
 
@@ -134,6 +138,41 @@ class LostOffsetError(StreamkitError):
     """A committed offset is no longer in the log: records were deleted before they were processed."""
 
 
+class TopicChangedError(StreamkitError):
+    """A topic of the plan was deleted, made anew or changed while the app ran; nothing is committed any more.
+
+    ``topic`` is its name, ``reason`` what happened to it.
+    """
+
+    def __init__(self, reason: str, *, topic: str, hint: str) -> None:
+        self.topic = topic
+        self.reason = reason
+        super().__init__(f"{reason}. {hint}")
+
+
+class StalledError(StreamkitError):
+    """Records wait in a partition that is assigned to this worker, and nothing is committed of it within the bound.
+
+    ``topic``, ``partition``, ``position`` (the next offset to be committed), ``end``, and ``seconds`` that it stood still.
+    """
+
+    def __init__(self, reason: str, *, topic: str, partition: int, position: int, end: int, seconds: float) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.position = position
+        self.end = end
+        self.seconds = seconds
+        super().__init__(reason)
+
+
+class StuckError(StreamkitError):
+    """A client call, or a step, took longer than it ever may: nothing can be done in this process (exit code 75)."""
+
+    def __init__(self, message: str, *, call: str) -> None:
+        self.call = call
+        super().__init__(message)
+
+
 class KafkaError(StreamkitError):
     """What a Kafka client call reported, classified by what has to be done about it.
 
@@ -176,6 +215,10 @@ class FencedError(KafkaError):
 
 class FatalError(KafkaError):
     """Nothing can be done here; the service stops."""
+
+
+class AuthenticationError(FatalError):
+    """The cluster does not let this client in: wrong credentials, or a certificate that is not trusted."""
 
 
 class AuthorizationError(FatalError):

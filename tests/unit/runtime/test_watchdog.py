@@ -1,0 +1,109 @@
+"""The thread that ends a process whose worker does not come back: what it says, and that nothing can keep it from leaving."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from streamkit.instrument import Recorder
+from streamkit.runtime.deadlines import Deadlines
+from streamkit.runtime.watchdog import STUCK_EXIT_CODE, Watchdog
+
+TICK_S = 0.01
+
+
+class Left:
+    """In the place of os._exit."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.left = threading.Event()
+
+    def __call__(self, code: int) -> None:
+        self.codes.append(code)
+        self.left.set()
+
+
+def test_it_says_what_was_called_and_where_every_thread_is_and_leaves() -> None:
+    deadlines, events, left = Deadlines(TICK_S), Recorder(), Left()
+    with Watchdog(deadlines, lambda: {"tasks": {"bids/0": "running"}}, events, leave=left, look_every_s=TICK_S):
+        deadlines.enter("step", 100.0)
+        deadlines.enter("send_offsets", 0.05)
+        assert left.left.wait(10)
+    assert left.codes == [STUCK_EXIT_CODE]
+    (said,) = events.of("stuck")
+    assert said["call"] == "send_offsets"
+    assert said["inside"] == ["step"]
+    assert said["tasks"] == {"bids/0": "running"}
+    assert said["exit_code"] == STUCK_EXIT_CODE
+    assert "'send_offsets' (in step) has not returned" in said["error"]
+    assert "thread MainThread:" in said["stack"]
+    assert "test_it_says_what_was_called" in said["stack"]
+
+
+def test_it_leaves_also_when_the_worker_cannot_be_described_or_the_log_is_stuck() -> None:
+    class Deaf:
+        def event(self, name: str, /, **fields: Any) -> None:
+            gate.wait(30)
+
+    def broken() -> Mapping[str, Any]:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    gate = threading.Event()
+    for instrument in (Deaf(), Recorder()):
+        deadlines, left = Deadlines(TICK_S), Left()
+        with Watchdog(deadlines, broken, instrument, leave=left, look_every_s=TICK_S):
+            deadlines.enter("commit", 0.02)
+            assert left.left.wait(20)
+        assert left.codes == [STUCK_EXIT_CODE]
+    gate.set()
+
+
+def test_it_stops_with_the_service() -> None:
+    deadlines, left = Deadlines(TICK_S), Left()
+    with Watchdog(deadlines, dict, Recorder(), leave=left, look_every_s=TICK_S):
+        deadlines.enter("step", 0.1)
+        deadlines.leave()
+    deadlines.enter("step", 0.0)
+    time.sleep(5 * TICK_S)
+    assert left.codes == []
+    assert "streamkit-watchdog" not in {thread.name for thread in threading.enumerate()}
+
+
+def end_of(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", PREFIX + code], capture_output=True, text=True, timeout=60, check=False)
+
+
+PREFIX = """
+import ctypes, time
+from streamkit.instrument import NoInstrument
+from streamkit.runtime.deadlines import Deadlines
+from streamkit.runtime.watchdog import Watchdog
+deadlines = Deadlines(0.25)
+"""
+
+
+def test_a_call_that_waits_in_c_without_the_lock_is_ended() -> None:
+    """As librdkafka's do: here it is libc's sleep, which ctypes calls without the interpreter's lock."""
+    ended = end_of("""
+with Watchdog(deadlines, dict, NoInstrument()):
+    deadlines.enter("sleep", 0.5)
+    ctypes.CDLL(None).sleep(100)
+""")
+    assert ended.returncode == STUCK_EXIT_CODE, ended.stderr
+
+
+def test_a_call_that_keeps_the_lock_is_ended_by_the_timer_that_needs_none() -> None:
+    ended = end_of("""
+with Watchdog(deadlines, dict, NoInstrument(), lock_held_s=2.0):
+    deadlines.enter("sleep", 0.5)
+    time.sleep(0.4)
+    ctypes.PyDLL(None).sleep(100)
+""")
+    assert ended.returncode == 1, ended.stderr
+    assert "Timeout (0:00:02)" in ended.stderr
+    assert "<string>" in ended.stderr  # the stack of the thread that holds it
