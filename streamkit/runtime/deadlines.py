@@ -1,7 +1,7 @@
 """How long the worker's thread may take for what it is doing, so that a call which never returns is noticed (R31).
 
-The worker says what it enters and leaves; whoever looks from outside (a thread in a service, the scheduler in a simulation) counts
-the time. Nothing here reads a clock, waits or ends anything.
+The worker says what it enters and leaves; whoever looks from outside (a thread in a service, the scheduler in a simulation)
+counts the time. Nothing here reads a clock, waits or ends anything.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 librdkafka has calls that ignore their time-out (send_offsets_to_transaction while the group's coordinator is gone). Nothing can
 interrupt one from inside, and signals are not handled meanwhile. So the process says what it was doing, with the stacks of all
-threads, and leaves at once with an exit code of its own. Whoever looks after the process (`--workers`, a container's restart policy)
-starts a new one, whose init_transactions fences the transaction that was left open.
+threads, and leaves at once with an exit code of its own. Whoever looks after the process (`--workers`, a container's restart
+policy) starts a new one, whose init_transactions fences the transaction that was left open.
 
 The thread needs the interpreter's lock, which librdkafka gives back in every call that waits. A call that keeps it (a fault in an
 extension of the user's) stops this thread too; for that case faulthandler's own timer, which needs no lock, is set anew again and

@@ -47,7 +47,7 @@ def test_it_says_what_was_called_and_where_every_thread_is_and_leaves() -> None:
 
 def test_it_leaves_also_when_the_worker_cannot_be_described_or_the_log_is_stuck() -> None:
     class Deaf:
-        def event(self, name: str, /, **fields: Any) -> None:
+        def event(self, _name: str, /, **_fields: Any) -> None:
             gate.wait(30)
 
     def broken() -> Mapping[str, Any]:
