@@ -169,9 +169,10 @@ class App:
         named = None if callable(on_error) else on_error
         given = {_SERVERS: bootstrap_servers, "instance_id": instance_id, "on_error": named, "log_level": log_level}
         effective = resolved(settings, config, kafka, given)
-        client = broker.client if broker is not None else _client(effective)
-        configure(json=effective.log_as_json, level=effective.log_level)
         instance = effective.instance_id
+        worker = f"{instance}-{worker_index}"
+        client = broker.client if broker is not None else _client(effective, f"{self.name}-{worker}")
+        configure(json=effective.log_as_json, level=effective.log_level)
         options = RunOptions(
             until_end=until_end,
             on_error=on_error if callable(on_error) else effective.on_error,
@@ -180,7 +181,7 @@ class App:
             worker_index=worker_index,
             parent=parent,
         )
-        log = service_log({"app": self.name, "worker": f"{instance}-{worker_index}"})
+        log = service_log({"app": self.name, "worker": worker})
         run_service(topology, client, effective.engine, options, log)
 
     def reset(
@@ -203,7 +204,7 @@ class App:
         from streamkit.runtime.reset import plan_reset, reset  # noqa: PLC0415
 
         effective = resolved(settings, config, kafka, {_SERVERS: bootstrap_servers})
-        client = broker.client if broker is not None else _client(effective)
+        client = broker.client if broker is not None else _client(effective, f"{self.name}-reset")
         admin = client.admin()
         try:
             planned = plan_reset(self.topology(), admin, effective.engine)
@@ -230,8 +231,10 @@ def resolved(
     return resolve({**several, **kafka_arguments(kafka or {}), **own}, file=config)
 
 
-def connection(effective: Settings) -> ConnectionSettings:
-    """How to reach the Kafka of these settings. `ConfigError`: a property that there is not or that would break a guarantee."""
+def connection(effective: Settings, client_id: str = "streamkit") -> ConnectionSettings:
+    """How to reach the Kafka of these settings. `ConfigError`: a property that there is not or that would break a guarantee.
+
+    ``client_id`` is what brokers call us in their logs, metrics and quotas."""
     from streamkit.config.secrecy import is_secret  # noqa: PLC0415
     from streamkit.kafka.confluent import ConnectionSettings  # noqa: PLC0415
     from streamkit.kafka.confluent.properties import refuse_unknown  # noqa: PLC0415
@@ -244,6 +247,7 @@ def connection(effective: Settings) -> ConnectionSettings:
     made = partial(
         ConnectionSettings,
         effective.bootstrap_servers,
+        client_id=client_id,
         transaction_timeout_ms=engine.transaction_timeout_ms,
         session_timeout_ms=engine.session_timeout_ms,
         max_poll_interval_ms=engine.max_poll_interval_ms,
@@ -252,7 +256,7 @@ def connection(effective: Settings) -> ConnectionSettings:
     return effective.checked("kafka.socket.timeout.ms", made)  # the one property that has an order with our own settings
 
 
-def _client(effective: Settings) -> KafkaClient:
+def _client(effective: Settings, client_id: str) -> KafkaClient:
     from streamkit.kafka.confluent import ConfluentClient  # noqa: PLC0415
 
-    return ConfluentClient(connection(effective))
+    return ConfluentClient(connection(effective, client_id))

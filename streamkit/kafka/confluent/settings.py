@@ -77,7 +77,7 @@ GUARDED: Final[Mapping[str, Guard]] = {
     "log.queue": Guard(("true",), "log lines go to the Python logger 'streamkit.kafka'"),
     "bootstrap.servers": Guard((), "it has a setting of its own"),
     "metadata.broker.list": Guard((), "it is an old name of bootstrap.servers, which has a setting of its own"),
-    "client.id": Guard((), "it has a setting of its own"),
+    "client.id": Guard((), "it is the name of the app with the slot of the worker, so that brokers can tell workers apart"),
     "transaction.timeout.ms": Guard((), _OWN_ARGUMENT),
     "session.timeout.ms": Guard((), _OWN_ARGUMENT),
     "max.poll.interval.ms": Guard((), _OWN_ARGUMENT),
