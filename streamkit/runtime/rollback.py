@@ -1,0 +1,70 @@
+"""Which errors are answered by going back to the committed state (R5, R7), and when that would only repeat itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from streamkit.clock import Clock
+from streamkit.errors import AbortableError, FencedError, GenerationError, KafkaError, RejectedRecordError, RetriableError
+from streamkit.kafka.client import TopicPartition
+from streamkit.runtime.repetition import Repetition
+from streamkit.runtime.transaction import UnknownOutcomeError
+
+ROLLS_BACK = (AbortableError, FencedError, UnknownOutcomeError, RetriableError)
+"""Errors after which the committed state is restored; a retriable one comes here when its deadline has passed."""
+
+_PASSING = ("OWNERSHIP", "_BATCH_REFUSED")
+"""Aborts that say nothing of the records in hand: partitions changed hands; a refused batch is sent again one by one."""
+
+_FENCED_LIMIT = 5
+_FENCED_WITHIN_S = 60.0
+
+
+class RollbackLimit:
+    """`count` raises the error with which the worker stops, where another replay would come to the same end."""
+
+    def __init__(self, transactional_id: str, clock: Clock) -> None:
+        self._transactional_id = transactional_id
+        self._clock = clock
+        self._repetition = Repetition()
+        self._fenced_at: deque[float] = deque(maxlen=_FENCED_LIMIT)
+
+    def took(self, records: int) -> None:
+        """These records are in hand."""
+        self._repetition.took(records)
+
+    def dropped(self) -> None:
+        """What was taken is not in hand any more."""
+        self._repetition.dropped()
+
+    def committed(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._repetition.committed(positions)
+
+    def count(self, error: KafkaError, positions: Mapping[TopicPartition, int]) -> None:
+        """``positions``: the next offsets at which the error struck."""
+        if isinstance(error, FencedError):
+            self._count_fencing(error)
+        else:
+            self._count_abort(error, positions)
+
+    def _count_fencing(self, error: FencedError) -> None:
+        """R17: two workers with one transactional id fence each other for ever; one of them has to go."""
+        now = self._clock.monotonic()
+        self._fenced_at.append(now)
+        if len(self._fenced_at) == _FENCED_LIMIT and now - self._fenced_at[0] < _FENCED_WITHIN_S:
+            raise FencedError(
+                f"fenced {_FENCED_LIMIT} times within {now - self._fenced_at[0]:.0f} s: another worker with the transactional id "
+                f"'{self._transactional_id}' is alive. Give each instance its own instance id (by default the host name)",
+                code=error.code,
+                call=error.call,
+            ) from error
+
+    def _count_abort(self, error: KafkaError, positions: Mapping[TopicPartition, int]) -> None:
+        """The same cause twice at the same positions would come a third time."""
+        if isinstance(error, RejectedRecordError):  # replaying would be refused again
+            raise error
+        if isinstance(error, (GenerationError, UnknownOutcomeError, RetriableError)) or error.code in _PASSING:
+            return
+        if self._repetition.is_repeated(error.code, positions):
+            raise error
