@@ -29,6 +29,10 @@ class Watchdog:
     def watch_process(self, pid: int) -> None:
         self._say(f"process {pid}")
 
+    def watch_daemon(self, pid: int) -> None:
+        """A process that has something to put in order itself: it is told to end, not killed."""
+        self._say(f"daemon {pid}")
+
     def forget_process(self, pid: int) -> None:
         """To be said before the process is waited for: afterwards its id may belong to somebody else."""
         self._say(f"forget {pid}")
@@ -66,11 +70,14 @@ class _Watched:
 
     def __init__(self) -> None:
         self.processes: dict[int, int | None] = {}  # process id -> file descriptor that pins it (Linux), so that a
-        self.directories: list[str] = []  # process which got the same id later is never hit
+        self.daemons: set[int] = set()  # process which got the same id later is never hit
+        self.directories: list[str] = []
         self.containers: list[str] = []
 
     def hear(self, verb: str, what: str) -> None:
-        if verb == "process":
+        if verb == "daemon":
+            self.daemons.add(int(what))
+        if verb in {"process", "daemon"}:
             with contextlib.suppress(ProcessLookupError):
                 self.processes[int(what)] = os.pidfd_open(int(what)) if hasattr(os, "pidfd_open") else None
         elif verb == "forget":
@@ -84,11 +91,12 @@ class _Watched:
 
     def clean_up(self) -> None:
         for pid, descriptor in self.processes.items():
+            number = signal.SIGTERM if pid in self.daemons else signal.SIGKILL
             with contextlib.suppress(ProcessLookupError):
                 if descriptor is not None:
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    signal.pidfd_send_signal(descriptor, number)
                 else:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, number)
         for path in self.directories:
             shutil.rmtree(path, ignore_errors=True)
         if self.containers:
