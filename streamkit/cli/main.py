@@ -13,7 +13,7 @@ from streamkit.cli.new import new
 from streamkit.cli.reset import reset
 from streamkit.cli.run import run
 from streamkit.cli.topology import topology
-from streamkit.errors import StreamkitError
+from streamkit.errors import KafkaError, StreamkitError
 
 EXIT_CODES = (
     "Exit codes: 0 done or drained; 1 an error that streamkit names in one line, wrong settings included; "
@@ -53,6 +53,8 @@ def run_command_line() -> None:
     except StreamkitError as error:
         print(f"error: {error}", file=sys.stderr)
         cause = error.__cause__
-        if cause is not None and str(cause) not in str(error):
+        # what librdkafka reported is in the text of a KafkaError already
+        is_told = isinstance(error, KafkaError) and not isinstance(cause, StreamkitError)
+        if cause is not None and not is_told and str(cause) not in str(error):
             print(f"  caused by {type(cause).__name__}: {cause}", file=sys.stderr)
         sys.exit(1)

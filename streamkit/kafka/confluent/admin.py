@@ -32,6 +32,7 @@ _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPI
 _NO_SUCH_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
 _PASSING = ("UNSTABLE_OFFSET_COMMIT", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 _POLL_S = 0.03
+_SLICE_S = 0.5
 
 
 class ClusterAdmin:
@@ -45,7 +46,15 @@ class ClusterAdmin:
     # ---- cluster and topics ------------------------------------------------------------------------------------------
 
     def cluster_id(self, timeout: float) -> str:
-        return self._call("cluster_id", lambda: str(self._admin.cluster_id(timeout=timeout)))
+        """Asked in slices: that the cluster refuses us comes as an event, which would have to wait for the end of the call."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self._call("cluster_id", lambda: str(self._admin.cluster_id(timeout=min(_left(deadline), _SLICE_S))))
+            except RetriableError as raised:
+                if time.monotonic() >= deadline:
+                    why = self._events.lately() or "no answer"
+                    raise RetriableError(why, code=raised.code, call="cluster_id") from raised
 
     def topic_names(self, timeout: float) -> list[str]:
         return sorted(self._call("list_topics", lambda: self._admin.list_topics(timeout=timeout)).topics)

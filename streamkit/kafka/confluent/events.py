@@ -7,6 +7,7 @@ call reports (a wrong password is retried for ever) are remembered, so that the 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamkit.errors import FatalError, StreamkitError
+from streamkit.errors import AuthenticationError, StreamkitError
 from streamkit.kafka.confluent.classify import RETRIABLE, classify
 
 logger = logging.getLogger("streamkit.kafka")
@@ -26,6 +27,22 @@ _COORDINATOR = "TxnCoordinator"
 _LATELY_S = 60.0
 _REPEAT_AFTER_S = 10.0
 _REMEMBERED_LINES = 100
+_AFTER = re.compile(r" \(after \d+ms in state \w+\)")
+_FAILED = "FAIL"
+_REFUSED_PARTITION = re.compile(r'Failed to add partition "(.+?)" \[\d+\] to transaction: .*authorization failed')
+_HANDSHAKE = "APIVERSION_QUERY"  # the state of a connection whose first request has no answer yet
+
+_CERTIFICATE = (
+    "The broker's certificate is not signed by an authority that we trust, or not for this address: check kafka.ssl.ca.location "
+    "(and the names in the certificate)"
+)
+_CREDENTIALS = (
+    "The broker does not accept these credentials: check kafka.sasl.username, kafka.sasl.password and kafka.sasl.mechanism, and "
+    "that there is such a user"
+)
+_PROTOCOL = "; if it happens at once, the listener may want TLS: check kafka.security.protocol"
+_NO_MECHANISM = re.compile(r"not enabled|unsupported", re.IGNORECASE)
+_MECHANISM = "Check kafka.sasl.mechanism: it must be one that this listener of the broker has"
 
 
 class Repeats:
@@ -36,7 +53,8 @@ class Repeats:
         self._said: dict[str, float] = {}
 
     def is_news(self, line: str) -> bool:
-        """Whether to write the line; it counts as written then."""
+        """Whether to write the line; it counts as written then. How long an attempt took makes no other line of it."""
+        line = _AFTER.sub("", line)
         now = self._now()
         if now - self._said.get(line, -_REPEAT_AFTER_S) < _REPEAT_AFTER_S:
             return False
@@ -50,7 +68,8 @@ class Repeats:
 class LogTap:
     """Takes the place of a logger in librdkafka's configuration.
 
-    Keeps the last line that tells of a disturbance on the transaction coordinator's connection (R6) until `forget`.
+    Keeps the last line that tells of a disturbance on the transaction coordinator's connection (R6) until `forget`, and the
+    topic that a transaction was not allowed to write to, which no call names.
     """
 
     def __init__(self, *, debug: bool = False, on_log: Callable[[str], None] | None = None) -> None:
@@ -58,16 +77,27 @@ class LogTap:
         self._on_log = on_log
         self._repeats = Repeats()
         self.disturbance: str | None = None
+        self.refused_topic: str | None = None
+        self.on_failure: Callable[[str], None] | None = None
 
     def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
         """Called by librdkafka while it is polled; must not raise."""
         if facility in _DISTURBANCES and _COORDINATOR in text:
             self.disturbance = f"{facility} {text}"
-        if level > logging.DEBUG or self._debug:
-            if level <= logging.DEBUG or self._repeats.is_news(f"{facility} {client} {text}"):
-                logger.log(level, "%s [%s] %s", facility, client, text)
-            if self._on_log is not None:
-                self._on_log(f"{facility} {text}")
+        if level <= logging.DEBUG and not self._debug:
+            return
+        if refused := _REFUSED_PARTITION.search(text):
+            self.refused_topic = refused[1]
+        if facility == _FAILED and self.on_failure is not None:
+            self.on_failure(text.partition("]: ")[2] or text)
+        if level <= logging.DEBUG or self._is_worth_a_line(level, facility, client, text):
+            logger.log(level, "%s [%s] %s", facility, client, text)
+        if self._on_log is not None:
+            self._on_log(f"{facility} {text}")
+
+    def _is_worth_a_line(self, level: int, facility: str, client: str, text: str) -> bool:
+        comes_as_event = facility == _FAILED and level > logging.INFO
+        return not comes_as_event and self._repeats.is_news(f"{facility} {client} {text}")
 
     def forget(self) -> None:
         self.disturbance = None
@@ -91,7 +121,8 @@ class ErrorEvents:
         """Called by librdkafka while it is polled; must not raise."""
         if _is_refusal(error):
             self.refused = error
-        self._trouble, self._trouble_at = error.str(), time.monotonic()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.lately():  # which says nothing of why
+            self.note(error.str())
         if self._repeats.is_news(error.str()):
             logger.warning("%s: %s [%s]", self._client, error.str(), error.name())
 
@@ -110,21 +141,29 @@ class ErrorEvents:
                 raise
             self.fatal = self.fatal or fatal
 
-    def refusal(self) -> FatalError | None:
+    def refusal(self) -> AuthenticationError | None:
         """The error to raise if the cluster refuses us; librdkafka itself would go on trying for ever."""
         error, self.refused = self.refused, None
         if error is None:
             return None
-        return FatalError(
-            f"the cluster refuses this client: {error.str()}. Check security.protocol, sasl.* and ssl.* among the properties",
-            code=error.name(),
-            call=self._client,
+        text = _AFTER.sub("", error.str())
+        return AuthenticationError(
+            f"the cluster refuses this client: {text} [{error.name()}]. {_what_to_check(error)}", code=error.name()
         )
+
+    def note(self, trouble: str) -> None:
+        """Remembers what may explain the next time-out."""
+        self._trouble = _AFTER.sub("", trouble) + (_PROTOCOL if _HANDSHAKE in trouble else "")
+        self._trouble_at = time.monotonic()
+
+    def lately(self) -> str:
+        """What went wrong within the last minute; empty if nothing did."""
+        return self._trouble if time.monotonic() - self._trouble_at < _LATELY_S else ""
 
     def classified(self, error: KafkaError, call: str, *, about: str = "", operation: str = "") -> StreamkitError:
         """What to raise for a failed call: that the cluster refuses us, if it does; a time-out says what happened lately."""
-        if error.name() in RETRIABLE and time.monotonic() - self._trouble_at < _LATELY_S and self._trouble:
-            about = f"{about} (lately: {self._trouble})"
+        if error.name() in RETRIABLE and self.lately():
+            about = f"{about} (lately: {self.lately()})"
         return self.refusal() or classify(error, call, about=about, operation=operation)
 
     def check(self) -> None:
@@ -149,5 +188,14 @@ def _is_refusal(error: KafkaError) -> bool:
     return code == KafkaError._SSL and "certificate" in error.str().lower()
 
 
+def _what_to_check(error: KafkaError) -> str:
+    if error.code() == KafkaError._SSL:
+        return _CERTIFICATE
+    if error.code() == KafkaError.UNSUPPORTED_SASL_MECHANISM or _NO_MECHANISM.search(error.str()):
+        return _MECHANISM
+    return _CREDENTIALS
+
+
 def attach(config: dict[str, Any], tap: LogTap, events: ErrorEvents) -> dict[str, Any]:
+    tap.on_failure = events.note
     return {**config, "logger": tap, "error_cb": events}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import threading
 import time
 from collections import deque
@@ -22,7 +23,9 @@ from streamkit.kafka.confluent.delivery import DeliveryFailures
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
 from streamkit.kafka.confluent.settings import ConnectionSettings
 
-_OPERATIONS: Final = {"send_offsets_to_transaction": "READ (to commit offsets)"}  # all else is WRITE
+_REFUSED_OFFSETS: Final = re.compile(
+    r"([^\s,]+)\(\(null\)\)\[\d+\]\(Broker: Topic authorization failed\)"
+)  # as librdkafka prints them
 _SLICE: Final = 10_000  # records between two looks at the client's queue
 
 
@@ -257,8 +260,19 @@ class TransactionalProducer:
             return RejectedRecordError(text, code=error.name(), call="produce", topic=topic, partition=partition, key=key)
         self._serve()
         if self._open and error.code() == KafkaError._STATE and self._root("produce") is None:
-            return AbortableError("the transaction has failed already and must be aborted", code=error.name(), call="produce")
+            return self._why_it_failed()
         return self._error("produce", error)
+
+    def _why_it_failed(self) -> StreamkitError:
+        """Why the open transaction takes no more records. `produce` only says that it does not; `begin_transaction` does nothing
+        while one is open, and tells what has failed it."""
+        try:
+            self._client.begin_transaction()
+        except ck.KafkaException as raised:
+            error = error_of(raised)
+            if error.code() != KafkaError._STATE:
+                return self._error("produce", error)
+        return AbortableError("the transaction has failed already and must be aborted", code="_STATE", call="produce")
 
     def _raise_failure(self, call: str, error: KafkaError | None = None, cause: BaseException | None = None) -> None:
         """Raises what is wrong with this transaction, if anything is; `error` is what the call itself reported."""
@@ -267,16 +281,25 @@ class TransactionalProducer:
             raise found from cause
 
     def _error(self, call: str, error: KafkaError) -> StreamkitError:
-        return self._root(call) or self._events.classified(error, call, **self._what(call))
+        return self._root(call) or self._events.classified(error, call, **self._what(call, error))
 
-    def _what(self, call: str) -> dict[str, str]:
-        return {"about": f"transactional id '{self._id}'", "operation": _OPERATIONS.get(call, "WRITE")}
+    def _what(self, call: str, error: KafkaError) -> dict[str, str]:
+        """Resource and operation, as an access control list calls them."""
+        offsets = call == "send_offsets_to_transaction"
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            if self._tap.refused_topic is not None:
+                return {"about": f"topic '{self._tap.refused_topic}'", "operation": "WRITE"}
+            refused = _REFUSED_OFFSETS.search(error.str())
+            return {"about": f"topic '{refused[1]}'" if refused else "a topic", "operation": "READ" if offsets else "WRITE"}
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return {"about": "the consumer group", "operation": "READ"}
+        return {"about": f"transactional id '{self._id}'", "operation": "WRITE"}
 
     def _root(self, call: str) -> StreamkitError | None:
         """What happened first, rather than what a failing call says about it: after a fatal error every call only says
         `_FATAL`; after a failed delivery `produce` says `_STATE`; with a wrong password everything says "timed out"."""
         if self._events.fatal is not None:
-            return classify(self._events.fatal, call, **self._what(call))
+            return classify(self._events.fatal, call, **self._what(call, self._events.fatal))
         if self._failures and call != "abort_transaction":  # that a record failed is why it is called
             return self._failures.root(call)
         return self._events.refusal()

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamkit.errors import FatalError, RetriableError
 from streamkit.kafka.client import GroupMetadata
 from streamkit.kafka.confluent import group_metadata
-from streamkit.kafka.confluent.events import ErrorEvents, LogTap, Repeats
+from streamkit.kafka.confluent.events import ErrorEvents, LogTap, Repeats, attach
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,36 @@ def test_lines_go_to_the_logger_and_to_the_listener_but_debug_lines_only_if_aske
             tap.log(logging.WARNING, "", "GETPID", "p", "news")
     assert heard == ["GETPID news", "STATE detail", "GETPID news"]
     assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "WARNING"]
+
+
+def test_a_failure_that_comes_as_an_event_too_is_one_line(caplog):
+    tap, events = LogTap(), ErrorEvents("admin")
+    attach({}, tap, events)
+    for spent in (302, 301):  # librdkafka tries again
+        text = f"sasl_ssl://k:9092/bootstrap: SASL authentication error: no (after {spent}ms in state AUTH_REQ)"
+        tap.log(logging.ERROR, "", "FAIL", "p", f"[thrd:sasl_ssl://k:9092/bootstrap]: {text}")
+        events(KafkaError(KafkaError._AUTHENTICATION, text))
+    assert len(caplog.records) == 1
+
+
+def test_a_connection_that_is_closed_at_once_explains_the_time_out_that_follows():
+    tap, events = LogTap(), ErrorEvents("admin")
+    attach({}, tap, events)
+    text = "k:9092/bootstrap: Disconnected: connection closed by peer (after 36ms in state APIVERSION_QUERY)"
+    tap.log(logging.INFO, "", "FAIL", "p", f"[thrd:k:9092/bootstrap]: {text}")
+    events(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    lately = events.lately()
+    assert lately.startswith("k:9092/bootstrap: Disconnected")
+    assert "check kafka.security.protocol" in lately
+
+
+def test_the_topic_that_a_transaction_may_not_write_to_is_read_from_its_line():
+    tap = LogTap()
+    text = (
+        '[thrd:main]: TxnCoordinator/1: Failed to add partition "totals" [2] to transaction: Broker: Topic authorization failed'
+    )
+    tap.log(logging.ERROR, "", "ADDPARTS", "p", text)
+    assert tap.refused_topic == "totals"
 
 
 def test_a_line_that_repeats_is_written_once_in_a_while():
