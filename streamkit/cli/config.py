@@ -24,7 +24,7 @@ def config(
 ) -> None:
     """Print every setting in effect and where it came from, and check them all. Needs no broker; secrets are not shown."""
     from streamkit.app import connection, resolved
-    from streamkit.cli.load import load_app
+    from streamkit.load import load_app
 
     name = None if app is None else load_app(app).name
     effective = resolved(assignments(set_), config, None, {"kafka.bootstrap.servers": bootstrap_servers})

@@ -13,8 +13,8 @@ from typing import Any
 
 import streamkit
 from streamkit.app import App
-from streamkit.cli.load import load_app
 from streamkit.errors import ConfigError, StreamkitError
+from streamkit.load import load_app
 from streamkit.plan.fingerprint import fingerprint
 from streamkit.plan.topic import Topic
 from streamkit.plan.topology import Topology

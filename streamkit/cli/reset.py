@@ -20,7 +20,7 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete an app's positions and internal topics, so that it starts anew. Its input and output topics are left alone."""
-    from streamkit.cli.load import load_app
+    from streamkit.load import load_app
 
     load_app(app).reset(
         bootstrap_servers=bootstrap_servers, settings=assignments(set_), config=config, confirm=None if yes else _ask

@@ -42,7 +42,7 @@ def run(
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run an app until SIGTERM or Ctrl-C, which finish the batch in hand, commit and leave the group."""
-    from streamkit.cli.load import load_app
+    from streamkit.load import load_app
 
     loaded = load_app(app)
     settings = assignments(set_)

@@ -13,6 +13,6 @@ def topology(
     app: Annotated[str, APP], *, mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid flowchart.")] = False
 ) -> None:
     """Print what an app reads, does, keeps and writes. Needs no broker."""
-    from streamkit.cli.load import load_app
+    from streamkit.load import load_app
 
     print(load_app(app).describe(mermaid=mermaid))

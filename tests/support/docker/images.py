@@ -92,7 +92,7 @@ class Images:
 
 
 def build(
-    api: Any, directory: Path, tag: str, *, dockerfile: str = "Dockerfile", arguments: dict[str, str] | None = None
+    api: Any, directory: Path, tag: str, *, dockerfile: str = "Dockerfile", arguments: Mapping[str, str] | None = None
 ) -> None:
     """`docker build`. `ImageError` with the end of its output."""
     errors = importlib.import_module("docker.errors")

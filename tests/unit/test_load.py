@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from streamkit.cli.load import load_app
 from streamkit.errors import ConfigError
+from streamkit.load import load_app
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 SERVICE = """
 import streamkit as sk
