@@ -98,6 +98,11 @@ class EngineSettings:
         """Longest time that the end of a transaction may take: half of what the broker would wait (R20)."""
         return self.transaction_timeout_ms / 2000
 
+    @property
+    def step_deadline_s(self) -> float:
+        """A step that takes longer never ends: a slow function may take `max_poll_interval`, a transaction its time on top."""
+        return (self.max_poll_interval_ms + self.transaction_timeout_ms) / 1000
+
 
 def broken_order(values: Mapping[str, Any], said: Callable[[int], str]) -> tuple[Order, str] | None:
     """The first order that values do not keep, and the sentence that says so; None if they keep them all."""

@@ -76,7 +76,7 @@ class Committer:
 
     # ---- what
 
-    def commit(self, words: Sequence[Word] = ()) -> None:
+    def commit(self, words: Sequence[Word] = (), *, within_s: float | None = None) -> None:
         """Every task that wrote anything sends its offsets, also when none advanced (R1)."""
         told = {word.task for word in words}
         tasks = [task for task in self._tasks if task.touched or task.id in told]
@@ -88,7 +88,7 @@ class Committer:
             offsets |= task.offsets()
         self._words.produce(words, self._transaction)
         self._check_ownership()
-        self._transaction.commit(offsets, self._group_metadata())
+        self._transaction.commit(offsets, self._group_metadata(), within_s)
         self._publish(tasks, words)
 
     def remember_epochs(self, tasks: Iterable[Task]) -> None:

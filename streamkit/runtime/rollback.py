@@ -6,19 +6,28 @@ from collections import deque
 from collections.abc import Mapping
 
 from streamkit.clock import Clock
-from streamkit.errors import AbortableError, FencedError, GenerationError, KafkaError, RejectedRecordError, RetriableError
+from streamkit.errors import (
+    AbortableError,
+    FatalError,
+    FencedError,
+    GenerationError,
+    KafkaError,
+    RejectedRecordError,
+    RetriableError,
+)
 from streamkit.kafka.client import TopicPartition
 from streamkit.runtime.repetition import Repetition
-from streamkit.runtime.transaction import UnknownOutcomeError
+from streamkit.runtime.transaction import BrokenProducerError, UnknownOutcomeError
 
-ROLLS_BACK = (AbortableError, FencedError, UnknownOutcomeError, RetriableError)
+ROLLS_BACK = (AbortableError, FencedError, BrokenProducerError, UnknownOutcomeError, RetriableError)
 """Errors after which the committed state is restored; a retriable one comes here when its deadline has passed."""
 
 _PASSING = ("OWNERSHIP", "_BATCH_REFUSED")
 """Aborts that say nothing of the records in hand: partitions changed hands; a refused batch is sent again one by one."""
 
-_FENCED_LIMIT = 5
-_FENCED_WITHIN_S = 60.0
+_LOST_LIMIT = 5
+_LOST_WITHIN_S = 60.0
+"""So often within so long may a worker lose its producer, to another one or to a fatal error."""
 
 
 class RollbackLimit:
@@ -28,7 +37,8 @@ class RollbackLimit:
         self._transactional_id = transactional_id
         self._clock = clock
         self._repetition = Repetition()
-        self._fenced_at: deque[float] = deque(maxlen=_FENCED_LIMIT)
+        self._fenced_at: deque[float] = deque(maxlen=_LOST_LIMIT)
+        self._broken_at: deque[float] = deque(maxlen=_LOST_LIMIT)
 
     def took(self, records: int) -> None:
         """These records are in hand."""
@@ -45,20 +55,38 @@ class RollbackLimit:
         """``positions``: the next offsets at which the error struck."""
         if isinstance(error, FencedError):
             self._count_fencing(error)
+        elif isinstance(error, BrokenProducerError):
+            self._count_broken(error)
         else:
             self._count_abort(error, positions)
 
     def _count_fencing(self, error: FencedError) -> None:
         """R17: two workers with one transactional id fence each other for ever; one of them has to go."""
-        now = self._clock.monotonic()
-        self._fenced_at.append(now)
-        if len(self._fenced_at) == _FENCED_LIMIT and now - self._fenced_at[0] < _FENCED_WITHIN_S:
+        within_s = self._limit_reached(self._fenced_at)
+        if within_s is not None:
             raise FencedError(
-                f"fenced {_FENCED_LIMIT} times within {now - self._fenced_at[0]:.0f} s: another worker with the transactional id "
+                f"fenced {_LOST_LIMIT} times within {within_s:.0f} s: another worker with the transactional id "
                 f"'{self._transactional_id}' is alive. Give each instance its own instance id (by default the host name)",
                 code=error.code,
                 call=error.call,
             ) from error
+
+    def _count_broken(self, error: BrokenProducerError) -> None:
+        """R5: a new producer helps against most fatal errors of one; against some it does not."""
+        within_s = self._limit_reached(self._broken_at)
+        if within_s is not None:
+            raise FatalError(
+                f"the producer '{self._transactional_id}' failed {_LOST_LIMIT} times within {within_s:.0f} s, each time with a "
+                f"successor made for it; last: {error}",
+                code=error.code,
+            ) from error
+
+    def _limit_reached(self, times: deque[float]) -> float | None:
+        """Counts one now; the seconds within which the limit was reached, if it was."""
+        now = self._clock.monotonic()
+        times.append(now)
+        within_s = now - times[0]
+        return within_s if len(times) == _LOST_LIMIT and within_s < _LOST_WITHIN_S else None
 
     def _count_abort(self, error: KafkaError, positions: Mapping[TopicPartition, int]) -> None:
         """The same cause twice at the same positions would come a third time."""

@@ -4,8 +4,10 @@
     OPEN ──abort──> IDLE          OPEN, IDLE ──fenced, or an outcome that is unknown──> the producer is replaced (IDLE)
 
 Retriable errors repeat the same call until the transaction's deadline; all others leave to the worker, which knows what has to be
-brought back. Ownership is checked by epochs (R9): each assignment of a partition counts its epoch up, the transaction remembers
-those it began with, and a commit is refused when one has changed.
+brought back. A fatal error of the producer (INVALID_TXN_STATE, a gap in its sequence numbers) is the end of that producer, not of
+the worker: it leaves as `BrokenProducerError`; only what the cluster does not allow stays what it is. Ownership is checked by
+epochs (R9): each assignment of a partition counts its epoch up, the transaction remembers those it began with, and a commit is
+refused when one has changed.
 """
 
 from __future__ import annotations
@@ -14,27 +16,51 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
-from streamkit.errors import GenerationError, KafkaError, RetriableError
+from streamkit.errors import (
+    AbortableError,
+    AuthenticationError,
+    AuthorizationError,
+    FatalError,
+    FencedError,
+    GenerationError,
+    KafkaError,
+    RetriableError,
+)
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Committed, GroupMetadata, Headers, Producer, TopicPartition
+from streamkit.runtime.deadlines import Guard, NoGuard, patience
 
 _RETRY_PAUSE_S = 0.05
+_INIT_PAUSE_S = 0.5
+_INIT_ATTEMPTS = 5
+_AT_ONCE_S = 10.0
+"""For calls without a time-out of their own, which answer at once."""
 
 
 class UnknownOutcomeError(KafkaError):
     """A commit may or may not have happened: the committed offsets have to be read again."""
 
 
+class BrokenProducerError(KafkaError):
+    """The producer cannot go on, but its successor can: replace it and bring the committed state back."""
+
+
 class Transaction:
     """One producer and its transaction at a time. `produce_many` is the output of all operators."""
 
     def __init__(
-        self, make_producer: Callable[[], Producer], clock: Clock, settings: EngineSettings, instrument: Instrument
+        self,
+        make_producer: Callable[[], Producer],
+        clock: Clock,
+        settings: EngineSettings,
+        instrument: Instrument,
+        guard: Guard | None = None,
     ) -> None:
         self._make_producer = make_producer
         self._clock = clock
         self._settings = settings
         self._instrument = instrument
+        self._guard = guard or NoGuard()
         self._producer: Producer | None = None
         self.open = False
         self.begun_at = 0.0
@@ -53,18 +79,27 @@ class Transaction:
         headers: Iterable[Headers | None] | None = None,
     ) -> None:
         producer = self._begun()
-        producer.produce_many(topic, values, keys, partition, timestamps, headers)
+        try:
+            producer.produce_many(topic, values, keys, partition, timestamps, headers)
+        except FatalError as error:
+            _raise_broken(error)
+            raise
         self.records += len(values)
 
     def produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Headers | None = None) -> None:
-        self._begun().produce(topic, value, key, partition, 0, headers)
+        producer = self._begun()
+        try:
+            producer.produce(topic, value, key, partition, 0, headers)
+        except FatalError as error:
+            _raise_broken(error)
+            raise
         self.records += 1
 
     def _begun(self) -> Producer:
         producer = self.producer()
         if not self.open:  # lazily, at the first write (R2)
             try:
-                producer.begin()
+                self._call("begin", lambda _: producer.begin(), _AT_ONCE_S)
             except KafkaError:  # whether it has begun is not known
                 self.replace()
                 raise
@@ -74,19 +109,37 @@ class Transaction:
     def producer(self) -> Producer:
         """The producer, made and initialised when first needed: that fences our predecessor and ends its transaction."""
         if self._producer is None:
+            self._producer = self._initialised()
+        return self._producer
+
+    def _initialised(self) -> Producer:
+        """Another init of the same id, or a transaction that is only just being ended, may refuse ours for a moment: then a
+        fresh producer tries again, within bounds."""
+        end = self._clock.monotonic() + self._settings.start_timeout_ms / 1000
+        for attempt in range(1, _INIT_ATTEMPTS + 1):
             producer = self._make_producer()
             try:
-                self._retry(producer.init_transactions, self._settings.start_timeout_ms / 1000)
+                self._retry("init_transactions", producer.init_transactions, end - self._clock.monotonic())
+            except (AbortableError, FencedError) as error:
+                producer.close()
+                if attempt == _INIT_ATTEMPTS or self._clock.monotonic() + _INIT_PAUSE_S >= end:
+                    raise
+                self._instrument.event("init-retried", error=str(error))
+                self._clock.sleep(_INIT_PAUSE_S)
             except BaseException:
                 producer.close()
                 raise
-            self._producer = producer
-        return self._producer
+            else:
+                return producer
+        raise AssertionError("the last attempt raises or returns")
 
     # ---- ending
 
-    def commit(self, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata) -> None:
-        """R4 behind the point where feeding stopped. Raises classified errors with the transaction still open."""
+    def commit(self, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata, within_s: float | None = None) -> None:
+        """R4 behind the point where feeding stopped. Raises classified errors with the transaction still open.
+
+        ``within_s`` is for a commit that has less time than the transaction itself gives (inside a rebalance callback, R8).
+        """
         assert offsets, "every transaction sends at least one offset (R1)"  # noqa: S101 - a bug here, not a fault outside
         if group.generation < 0 or not group.member_id:  # R10: classic brokers would accept that unfenced
             raise GenerationError(
@@ -94,11 +147,15 @@ class Transaction:
             )
         producer = self._begun()
         started = self._clock.monotonic()
-        deadline = self._settings.deadline_s
-        self._retry(producer.flush, deadline)
-        self._retry(lambda left: producer.send_offsets(offsets, group, left), deadline - (self._clock.monotonic() - started))
+        deadline = self._settings.deadline_s if within_s is None else min(self._settings.deadline_s, within_s)
+
+        def left() -> float:
+            return deadline - (self._clock.monotonic() - started)
+
+        self._retry("flush", producer.flush, left())
+        self._retry("send_offsets", lambda seconds: producer.send_offsets(offsets, group, seconds), left())
         try:
-            self._retry(producer.commit, max(deadline - (self._clock.monotonic() - started), 1.0))
+            self._retry("commit", producer.commit, max(left(), 1.0))
         except RetriableError as error:
             self.replace()
             raise UnknownOutcomeError(
@@ -116,7 +173,7 @@ class Transaction:
         assert producer is not None  # noqa: S101 - open
         self.open = False
         try:
-            self._retry(producer.abort, self._settings.deadline_s)
+            self._retry("abort", producer.abort, self._settings.deadline_s)
         except KafkaError as error:
             self._instrument.event("abort-failed", error=str(error))
             self.replace()
@@ -143,16 +200,34 @@ class Transaction:
             self._producer.close()
             self._producer = None
 
-    def _retry(self, call: Callable[[float], None], seconds: float) -> None:
+    def _retry(self, name: str, call: Callable[[float], None], seconds: float) -> None:
         """Repeats a call while it says that it may be repeated."""
         end = self._clock.monotonic() + seconds
         while True:
             left = end - self._clock.monotonic()
             try:
-                call(max(left, 0.05))
+                self._call(name, call, max(left, 0.05))
             except RetriableError:
                 if self._clock.monotonic() >= end:
                     raise
                 self._clock.sleep(_RETRY_PAUSE_S)
             else:
                 return
+
+    def _call(self, name: str, call: Callable[[float], None], timeout: float) -> None:
+        """R31: one that ignores its time-out is noticed from outside."""
+        self._guard.enter(name, patience(timeout))
+        try:
+            call(timeout)
+        except FatalError as error:
+            if name != "init_transactions":  # a successor would be told the same
+                _raise_broken(error)
+            raise
+        finally:
+            self._guard.leave()
+
+
+def _raise_broken(error: FatalError) -> None:
+    """R5: what the cluster does not allow will not be allowed to another producer either; anything else may be."""
+    if not isinstance(error, (AuthorizationError, AuthenticationError)):
+        raise BrokenProducerError(str(error), code=error.code) from error

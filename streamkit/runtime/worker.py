@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
@@ -23,6 +24,7 @@ from streamkit.kafka.client import KafkaClient, Polled, RecordBatch, TopicPartit
 from streamkit.plan.topology import Topology
 from streamkit.runtime.assignment import Assignment
 from streamkit.runtime.commit import Committer
+from streamkit.runtime.deadlines import Guard, NoGuard, patience
 from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.idleness import Idleness
 from streamkit.runtime.lateness import LateReport
@@ -32,7 +34,7 @@ from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
 from streamkit.runtime.takeover import TakeOver, new_incarnation
 from streamkit.runtime.task import Task, TaskState
 from streamkit.runtime.task_set import TaskSet
-from streamkit.runtime.transaction import Transaction
+from streamkit.runtime.transaction import BrokenProducerError, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,18 @@ class Worker:
         *,
         transactional_id: str,
         until_end: bool = False,
+        guard: Guard | None = None,
         new_incarnation: Callable[[], str] = new_incarnation,
     ) -> None:
         self._layout = layout
         self._clock = clock
         self._settings = settings
         self._instrument = instrument
+        self._guard = guard or NoGuard()
+        self._polled_at = clock.monotonic()
         self._admin = client.admin()
         self._consumer = client.consumer(layout.topology.plan.app)
-        self._transaction = Transaction(lambda: client.producer(transactional_id), clock, settings, instrument)
+        self._transaction = Transaction(lambda: client.producer(transactional_id), clock, settings, instrument, self._guard)
         self._assignment = Assignment(self._commit_before_revoke, self._drop_partitions)
         self._tasks = TaskSet()
         self._limit = RollbackLimit(transactional_id, clock)
@@ -92,6 +97,17 @@ class Worker:
     def tasks(self) -> Sequence[Task]:
         return tuple(self._tasks)
 
+    def situation(self) -> dict[str, Any]:
+        """What it is at, in words for the log. May be called from another thread, while this worker's does not come back."""
+        transaction = self._transaction
+        return {
+            "tasks": {str(task.id): task.state.value for task in tuple(self._tasks)},
+            "restoring": self._take_over.restoring,
+            "transaction_open": transaction.open,
+            "transaction_age_s": round(self._clock.monotonic() - transaction.begun_at, 1) if transaction.open else None,
+            "transaction_records": transaction.records if transaction.open else 0,
+        }
+
     # ---- the loop
 
     def start(self) -> None:
@@ -102,6 +118,7 @@ class Worker:
     def step(self, timeout: float | None = None) -> Step:
         """One bounded round. Raises what stops the worker; nothing uncommitted has any effect then."""
         wait = self._settings.poll_timeout_ms / 1000 if timeout is None else timeout
+        self._guard.enter("step", self._settings.step_deadline_s)
         try:
             polled = self._poll(wait)
             self._take_over.step()
@@ -111,11 +128,19 @@ class Worker:
         except ROLLS_BACK as error:
             self._roll_back(error)
             return Step(busy=True)
+        finally:
+            self._guard.leave()
         return Step(records, committed, self.finished, busy=bool(records or committed or self._take_over.restoring))
 
     def _poll(self, wait: float) -> Polled:
         wait = 0.0 if self._take_over.restoring else self._committer.within(wait)
-        return self._consumer.poll(self._settings.max_records, wait)
+        self._polled_at = self._clock.monotonic()
+        # inside it a rebalance may end a transaction, and abort it if that fails: each within its deadline
+        self._guard.enter("poll", patience(wait + 2 * self._settings.deadline_s))
+        try:
+            return self._consumer.poll(self._settings.max_records, wait)
+        finally:
+            self._guard.leave()
 
     def _process(self, polled: Polled) -> int:
         now = self._clock.monotonic()
@@ -176,7 +201,10 @@ class Worker:
         """Leaves the group and drops everything; what is uncommitted is aborted."""
         for task in self._tasks:
             task.touched = False
+        self._polled_at = self._clock.monotonic()
+        self._guard.enter("close", patience(2 * self._settings.deadline_s))
         with ExitStack() as closing:  # whatever one of these raises, the others are closed
+            closing.callback(self._guard.leave)
             closing.callback(self._admin.close)
             closing.callback(self._transaction.close)
             closing.callback(self._consumer.close)
@@ -204,11 +232,15 @@ class Worker:
         try:
             self._committer.hurry()
             if self._tasks.touched:
-                self._committer.commit()
+                self._committer.commit(within_s=self._left_of_poll_s() / 2)
         except ROLLS_BACK as error:
             self._instrument.event("revoke-aborted", error=str(error))
             self._transaction.abort()
             self._forget_tasks()
+
+    def _left_of_poll_s(self) -> float:
+        """How long the group still waits for this poll to return before it gives the member up."""
+        return self._settings.max_poll_interval_ms / 1000 - (self._clock.monotonic() - self._polled_at)
 
     def _drop_partitions(self, partitions: Sequence[TopicPartition]) -> None:
         """The tasks of these partitions are gone. An open transaction that they had a part in cannot be committed any more."""
@@ -232,7 +264,7 @@ class Worker:
     def _roll_back(self, error: KafkaError) -> None:
         """R7: abort, then bring every task back to what is committed. Raises where that would only repeat itself."""
         self._instrument.event("rolled-back", error=str(error))
-        if isinstance(error, FencedError):
+        if isinstance(error, (FencedError, BrokenProducerError)):
             self._transaction.replace()
         else:
             self._transaction.abort()
