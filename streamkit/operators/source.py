@@ -19,12 +19,15 @@ from streamkit.plan.nodes import EventTime
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column
 from streamkit.record.schema import ANY_FIELD, Kind, Schema
-from streamkit.serdes.serde import DECODE_ERRORS, KeySerde, Serde
+from streamkit.serdes.serde import DECODE_ERRORS, BlockSerde, ColumnsDecoder, KeySerde, Serde
 
 Int64s = npt.NDArray[np.int64]
 
 _FAILURES = (*DECODE_ERRORS, TypeError)  # a null where bytes are expected is a TypeError
 _NO_TIMES = np.int64(0)
+
+BLOCK_RECORDS = 64
+"""From so many records on a block of values is read at once: below, what it costs once is more than it saves."""
 
 Times = tuple[Int64s, npt.NDArray[np.bool_] | None]
 """Event times in milliseconds, and which are there (None: all of them)."""
@@ -51,6 +54,7 @@ class SourceReader(Operator):
         self._decoding = decoding
         self._schema: Schema = decoding.value.schema
         self._decode = decoding.value.decoder(decoding.fields)
+        self._decode_columns = columns_decoder(decoding)
         self._decode_all = decoding.value.decoder(None)
         self._event_time = event_time
         self._failures = failures
@@ -79,12 +83,24 @@ class SourceReader(Operator):
             fetched, self._schema, timestamps, decode_keys=self._decoding.key.decode, original=True,
             full_rows=self._full_rows if self._decoding.fields is not None else None,
         )  # fmt: skip
+        if (columns := self._block_of(values)) is not None:
+            whole._columns = columns
+            return whole
         try:
             decoded, batch = list(map(self._decode, values)), whole  # type: ignore[arg-type]  # nulls are found below
         except _FAILURES:  # the slow path, only behind a failure: finds the record
             decoded, batch = rows.run(self._decode_one, values, whole, self._label, self._failures, DecodeError)
         batch._rows = decoded
         return self._with_valid_columns(batch)
+
+    def _block_of(self, values: list[bytes | None]) -> dict[str, Column] | None:
+        """The columns of the projection, read at once; None if the values are to be read one by one."""
+        if self._decode_columns is None or len(values) < BLOCK_RECORDS:
+            return None
+        try:
+            return dict(self._decode_columns(values))  # type: ignore[arg-type]  # a null is a TypeError
+        except _FAILURES:  # one by one finds the record, or reads what a block does not
+            return None
 
     def _decode_one(self, value: bytes | None) -> Any:
         if value is None:
@@ -170,6 +186,13 @@ class SourceReader(Operator):
             self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
         kept = np.flatnonzero(good)
         return batch.take(kept), timestamps[kept]
+
+
+def columns_decoder(decoding: Decoding) -> ColumnsDecoder | None:
+    """Reads many values at once where the plan needs columns only and the serde can; else None."""
+    if decoding.fields is None or not isinstance(decoding.value, BlockSerde):
+        return None
+    return decoding.value.columns_decoder(decoding.fields)
 
 
 def _milliseconds(column: Column, schema: Schema, name: str) -> Times:

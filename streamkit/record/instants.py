@@ -20,8 +20,8 @@ import numpy.typing as npt
 Micros = npt.NDArray[np.int64]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
-_LAST = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
+FIRST_MICROS = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
+LAST_MICROS = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 _DATE_TIME = "0000-00-00T00:00:00"
 _OFFSET = "+00:00"
 _TZINFO = operator.attrgetter("tzinfo")
@@ -71,7 +71,7 @@ def parse_one(text: str) -> int:
     True
     """
     micros = micros_of(msgspec.convert(text, datetime))
-    if not _FIRST <= micros <= _LAST:
+    if not FIRST_MICROS <= micros <= LAST_MICROS:
         raise ValueError(f"{text!r} is outside the years 1 to 9999 in UTC")
     return micros
 
@@ -167,7 +167,7 @@ def _days(year: Micros, month: Micros, day: Micros) -> Micros | None:
 
 
 def _in_range(micros: Micros) -> bool:
-    return bool(micros.min() >= _FIRST and micros.max() <= _LAST)
+    return bool(micros.min() >= FIRST_MICROS and micros.max() <= LAST_MICROS)
 
 
 def as_utc(moment: Any) -> datetime:

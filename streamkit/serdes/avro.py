@@ -3,7 +3,7 @@
 On the wire a value is, by default, in Avro's *single-object encoding*: C3 01, the 8 bytes of the CRC-64-AVRO fingerprint of the
 schema that it was written with, and the binary value. So bytes of another schema are recognised, and those of a schema that is
 listed are read by Avro's rules of evolution. The schema comes from `avro_derive.py` or from a file, `avro_resolve.py` holds the
-model and schemas against each other, fastavro reads and writes.
+model and schemas against each other, fastavro reads and writes; `avro_columns.py` reads many values at once.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from fastavro import _read_py
 
 from streamkit.errors import SchemaError
 from streamkit.record.schema import Schema, is_row_type, schema_of
+from streamkit.serdes.avro_columns import columns_decoder
 from streamkit.serdes.avro_derive import derived
 from streamkit.serdes.avro_resolve import Resolved, own_fields, resolve, with_defaults
 from streamkit.serdes.avro_schema import AvroSchema, SchemaSource
 from streamkit.serdes.json import JsonSerde
 from streamkit.serdes.projection import fields_of
-from streamkit.serdes.serde import Serde
+from streamkit.serdes.serde import ColumnsDecoder, Serde
 from streamkit.serdes.utc import fields_in_utc, names_with_instants
 
 V = TypeVar("V")
@@ -145,6 +146,13 @@ class AvroSerde(Serde[V]):
             return read(data)
 
         return decode
+
+    def columns_decoder(self, fields: frozenset[str]) -> ColumnsDecoder | None:
+        """`BlockSerde`. None for models with ``__post_init__``, and where a field holds other values in itself or has bounds."""
+        if self._row_type(fields) is self.model:
+            return None
+        start = _HEADER if self.framing == "single-object" else 0
+        return columns_decoder(self.model, self.schema, fields, self._readers(fields), start)
 
     def encoder(self) -> Callable[[Any], bytes]:
         """It takes rows of the model, or a Row or dict with its field names and types."""

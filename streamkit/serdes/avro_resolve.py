@@ -35,6 +35,7 @@ _READ: dict[Any, tuple[frozenset[str], str | None]] = {
 }
 # Promotions that need no resolving: what fastavro gives for the first is made the second with the row.
 _BY_CONVERSION = {("int", "long"), ("int", "double"), ("long", "double"), ("float", "double")}
+_SKIPPED_AS = {"string": "bytes", "enum": "int"}  # the same on the wire, without a check of what is in them
 _LOGICAL: dict[Any, frozenset[str]] = {
     datetime: frozenset({"timestamp-millis", "timestamp-micros"}),
     date: frozenset({"date"}),
@@ -232,16 +233,17 @@ class _Reading:
         return made
 
     def _plain(self, node: Node) -> Node:
-        """A part that is skipped."""
+        """A part that is skipped: as the least that has its bytes, so that nothing in it is looked at."""
         node = self.schema.resolved(node)
         if isinstance(node, list):
             return [self._plain(part) for part in node]
         if node["type"] == "array":
             return {"type": "array", "items": self._plain(node["items"])}
-        if node["type"] == "map":
-            return {"type": "map", "values": self._plain(node["values"])}
+        if node["type"] == "map":  # on the wire an array of keys and values
+            pair = [{"name": "key", "type": "bytes"}, {"name": "value", "type": self._plain(node["values"])}]
+            return {"type": "array", "items": {"type": "record", "name": self._name(), "fields": pair}}
         if node["type"] not in ("record", "error"):
-            return self._named(node)
+            return {"type": _SKIPPED_AS[node["type"]]} if node["type"] in _SKIPPED_AS else self._named(node)
         if (known := self.names.get((node["name"], None))) is not None:
             return known
         name = self.names[node["name"], None] = self._name()

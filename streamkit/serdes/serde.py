@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -24,6 +24,9 @@ ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 # Columns of the names that the encoder was made for, in that order, and the number of records.
 ColumnsEncoder = Callable[[Sequence[Column | Constant], int], list[bytes]]
+
+# The columns of the fields that the decoder was made for, from the bytes of many values.
+ColumnsDecoder = Callable[[Sequence[bytes]], Mapping[str, Column]]
 
 
 class Serde(Protocol[V_co]):
@@ -60,6 +63,19 @@ class ColumnarSerde(Protocol):
         """A function from columns of these names to the bytes of each record: exactly what `encoder` writes for a Row of them.
 
         It raises one of ENCODE_ERRORS if any row does not fit; encoding them one by one then finds which.
+        """
+        ...
+
+
+@runtime_checkable
+class BlockSerde(Protocol):
+    """A serde that can read many values at once as columns; with others rows are decoded first."""
+
+    def columns_decoder(self, fields: frozenset[str]) -> ColumnsDecoder | None:
+        """A function from the bytes of many values to the columns of these fields, exactly those of ``decoder(fields)``'s rows.
+
+        It raises one of DECODE_ERRORS or a TypeError if there is any value that it does not read; decoding them one by one then
+        finds which, or reads them. None where rows are as fast, or a column would not be exactly the same.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,12 +25,12 @@ class Bid(sk.Model):
     bidtime: datetime
 
 
-BIDS = sk.Topic("bids", key=str, value=Bid)
+BIDS = {"json": sk.Topic("bids", key=str, value=Bid), "avro": sk.Topic("bids", key=str, value=sk.avro(Bid))}
 
 
-def make_app(keyed: str) -> sk.App:
+def make_app(keyed: str, serde: str) -> sk.App:
     app = sk.App("app")
-    bids = app.stream(BIDS, event_time=sk.event_time("bidtime", out_of_orderness="5s"))
+    bids = app.stream(BIDS[serde], event_time=sk.event_time("bidtime", out_of_orderness="5s"))
     dear = bids.filter(pl.col("price") > 0)
     by = {"column": lambda: dear.key_by("item"), "record-key": dear.by_record_key, "globally": dear.globally}[keyed]()
     totals = by.window(sk.tumbling("1m")).aggregate(
@@ -57,27 +57,29 @@ def calls_of(driver: sk.TestDriver) -> Counter[str]:
     return found
 
 
-def append(driver: sk.TestDriver, records: int, *, hour: int, minutes: int) -> None:
+def append(driver: sk.TestDriver, records: int, *, hour: int, minutes: int, serde: str = "json") -> None:
     """A batch over so many minutes, of twenty keys."""
+    encode = BIDS[serde].value_serde.encoder()
     for number in range(records):
-        minute = number * minutes // records
-        value = b'{"item":"i%d","price":1.5,"amount":2,"bidtime":"2020-04-15T%02d:%02d:00Z"}' % (number % 20, hour, minute)
-        driver.cluster.append("bids", value, b"i%d" % (number % 20), 0)
+        item, minute = f"i{number % 20}", number * minutes // records
+        value = encode(Bid(item, 1.5, 2, datetime(2020, 4, 15, hour, minute, tzinfo=UTC)))
+        driver.cluster.append("bids", value, item.encode(), 0)
 
 
-def calls_with(keyed: str, records: int, *, minutes: int) -> Counter[str]:
+def calls_with(keyed: str, records: int, *, minutes: int, serde: str = "json") -> Counter[str]:
     """Of one batch, on a driver that has seen such a batch before."""
-    driver = sk.TestDriver(make_app(keyed), settings=sk.EngineSettings())
-    append(driver, records, hour=8, minutes=minutes)
+    driver = sk.TestDriver(make_app(keyed, serde), settings=sk.EngineSettings())
+    append(driver, records, hour=8, minutes=minutes, serde=serde)
     driver.settle()
-    append(driver, records, hour=9 if minutes > 1 else 8, minutes=minutes)
+    append(driver, records, hour=9 if minutes > 1 else 8, minutes=minutes, serde=serde)
     return calls_of(driver)
 
 
+@pytest.mark.parametrize("serde", BIDS)
 @pytest.mark.parametrize("keyed", ["column", "record-key", "globally"])
 @pytest.mark.parametrize("minutes", [1, 10])
-def test_calls_do_not_grow_with_the_records_of_a_batch(keyed: str, minutes: int) -> None:
-    few, many = calls_with(keyed, RECORDS // 2, minutes=minutes), calls_with(keyed, RECORDS, minutes=minutes)
+def test_calls_do_not_grow_with_the_records_of_a_batch(keyed: str, minutes: int, serde: str) -> None:
+    few, many = (calls_with(keyed, records, minutes=minutes, serde=serde) for records in (RECORDS // 2, RECORDS))
     grown = {name: (few[name], count) for name, count in many.items() if count - few[name] > RECORDS // 100}
     assert grown == {}
 

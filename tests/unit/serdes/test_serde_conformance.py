@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamkit.errors import SchemaError
 from streamkit.record.column import column_from
+from streamkit.record.columns import column_of
 from streamkit.record.model import Model, Row
 from streamkit.record.schema import field_of
 from streamkit.serdes.avro import avro
@@ -25,7 +27,7 @@ from streamkit.serdes.keys import (
     TupleKey,
 )
 from streamkit.serdes.scalars import BytesSerde, FloatSerde, IntSerde, StringSerde
-from streamkit.serdes.serde import DECODE_ERRORS, ENCODE_ERRORS, ColumnarSerde
+from streamkit.serdes.serde import DECODE_ERRORS, ENCODE_ERRORS, BlockSerde, ColumnarSerde
 
 NOON = datetime(2020, 4, 15, 12, tzinfo=UTC)
 
@@ -203,6 +205,47 @@ def test_columns_are_written_as_rows_are(case):
     columns = [column_from([row[name] for row in rows], name, field_of(FIELDS[name])) for name in case.fields]
     encode = serde.encoder()
     assert serde.columns_encoder(case.fields)(columns, len(rows)) == [encode(row) for row in rows]
+
+
+BLOCK_CASES = [case for case in CASES if isinstance(case.make(), BlockSerde)]
+
+
+@pytest.mark.parametrize("case", BLOCK_CASES, ids=str)
+class TestBlocks:
+    """A block of values gives the columns that their rows give, or leaves them to the reader of rows."""
+
+    def test_columns_are_those_of_rows(self, case):
+        serde = case.make()
+        data = [serde.encoder()(value) for value in case.values]
+        for names in [case.fields[:1], case.fields[1:], case.fields, ()]:
+            decode = serde.columns_decoder(frozenset(names))
+            for values in (data, data * 100, data[:1], []):
+                rows = list(map(serde.decoder(frozenset(names)), values))
+                found = decode(values)
+                assert set(found) == set(names)
+                for name in names:
+                    expected = column_of(rows, name, serde.schema.fields[name])
+                    assert found[name].kind is expected.kind
+                    assert found[name].to_list() == expected.to_list()
+                    assert len(found[name]) == len(values)
+
+    def test_what_is_wrong_among_others(self, case):
+        serde = case.make()
+        good = [serde.encoder()(value) for value in case.values]
+        cut = [good[0][:length] for length in range(len(good[0]))]
+        for names in (case.fields, case.fields[:1], ()):
+            decode = serde.columns_decoder(frozenset(names))
+            for wrong in [*case.garbage, *cut, None, b""]:
+                with pytest.raises((*DECODE_ERRORS, TypeError)):
+                    decode([*good, wrong, *good])
+
+    def test_an_unknown_field(self, case):
+        with pytest.raises(SchemaError, match="has no field 'itme'"):
+            case.make().columns_decoder(frozenset({"itme"}))
+
+
+def test_every_avro_serde_is_read_in_blocks():
+    assert [case.make().name for case in BLOCK_CASES] == [case.make().name for case in CASES if "avro" in case.make().name]
 
 
 KEYS = [
