@@ -7,7 +7,15 @@ import json
 import pytest
 
 import streamkit as sk
-from streamkit.errors import AbortableError, FencedError, KafkaError, RejectedRecordError, RetriableError
+from streamkit.errors import (
+    AbortableError,
+    AuthorizationError,
+    FatalError,
+    FencedError,
+    KafkaError,
+    RejectedRecordError,
+    RetriableError,
+)
 from streamkit.kafka.client import TopicPartition
 from tests.driver.rig import Rig
 
@@ -72,6 +80,45 @@ def test_a_fenced_producer_is_replaced(call: str) -> None:
     rig.cluster.inject(call, error=FencedError("newer epoch", code="INVALID_PRODUCER_EPOCH"))
     finish(rig)
     assert rig.events.of("producer-replaced")
+
+
+@pytest.mark.parametrize("call", ["begin", "produce_many", *CALLS])
+def test_a_producer_with_a_fatal_error_is_replaced_and_the_committed_state_brought_back(call: str) -> None:
+    """R5: INVALID_TXN_STATE, OUT_OF_ORDER_SEQUENCE_NUMBER and the like are the end of a producer, not of the worker."""
+    rig = started()
+    send(rig, 1_000)
+    if call == "produce_many":  # only results are produced so
+        send(rig, 1_050)
+        send(rig, 1_100)
+        rig.cluster.inject(call, error=FatalError("broken", code="INVALID_TXN_STATE"))
+        rig.settle()
+        assert rig.cluster.faults.planted == []
+        assert totals(rig) == [2]
+    else:
+        rig.cluster.inject(call, error=FatalError("broken", code="INVALID_TXN_STATE"))
+        finish(rig)
+    assert len(rig.events.of("producer-replaced")) == 1
+    assert len(rig.events.of("rolled-back")) == 1
+
+
+def test_a_producer_that_breaks_again_and_again_stops_the_service() -> None:
+    rig = started()
+    send(rig, 1_000)
+    for _ in range(20):
+        rig.cluster.inject("flush", error=FatalError("broken", code="INVALID_TXN_STATE", call="flush"))
+    with pytest.raises(FatalError, match=r"'app-a' failed 5 times within \d+ s.*INVALID_TXN_STATE"):
+        rig.settle()
+    assert totals(rig) == []
+
+
+def test_what_the_cluster_does_not_allow_stops_the_service_at_once() -> None:
+    rig = started()
+    send(rig, 1_000)
+    refused = AuthorizationError("not allowed: WRITE on topic 'results'", code="TOPIC_AUTHORIZATION_FAILED")
+    rig.cluster.inject("flush", error=refused)
+    with pytest.raises(AuthorizationError, match="WRITE on topic 'results'"):
+        rig.settle()
+    assert rig.events.of("producer-replaced") == []
 
 
 def test_a_transaction_that_the_broker_timed_out_is_done_again() -> None:
