@@ -1,6 +1,9 @@
 """Avro from end to end: in, through windows and a repartition topic, and out."""
 
 import io
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import fastavro
@@ -9,6 +12,7 @@ import pytest
 
 import streamkit as sk
 from streamkit.kafka.memory import Cluster
+from streamkit.operators.source import BLOCK_RECORDS
 
 START = datetime(2020, 4, 15, 12, tzinfo=UTC)
 
@@ -91,24 +95,81 @@ def test_bytes_pass_through_repartition_and_late_unchanged(driver):
     assert [record.value for record in driver.read(LATE)] == [Bid("A", 2.0, START)]
 
 
-def test_bytes_of_an_unlisted_schema_stop_the_app_with_their_place():
-    class Stranger(sk.Model):
-        item: str
-
-    data = sk.avro(Stranger).encoder()(Stranger("A"))
-    with sk.TestDriver(make_app()) as driver, pytest.raises(sk.errors.DecodeError) as caught:
-        driver.send_raw("bids", data)
-    assert data[2:10].hex() in str(caught.value)
-    assert "bids-0@0" in str(caught.value)
+def make_columnar_app() -> sk.App:
+    """Without a function, so that batches can be read in blocks."""
+    app = sk.App("avro")
+    bids = app.stream(BIDS, event_time=sk.event_time("at"))
+    totals = bids.key_by("item").window(sk.tumbling("1m")).aggregate("totals", total=sk.sum("price"), bids=sk.count())
+    totals.on_close().to(TOTALS)
+    return app
 
 
-def test_cut_bytes_are_skipped_if_asked_for():
-    with sk.TestDriver(make_app(), on_error="skip") as driver:
-        good = BIDS.value_serde.encoder()(bid("A", 1.5, 0))
-        driver.send_raw("bids", good[:-1])
-        driver.send_raw("bids", good)
-        driver.end_of_input()
-        assert [record.value.bids for record in driver.read(TOTALS)] == [1]
+class Stranger(sk.Model):
+    item: str
+
+
+ENCODE = BIDS.value_serde.encoder()
+GOOD = ENCODE(bid("A", 1.5, 0))
+STRANGE = sk.avro(Stranger).encoder()(Stranger("A"))
+BAD = {
+    "unlisted": (STRANGE, f"written with schema {STRANGE[2:10].hex()}, not with .*; list that schema in writers="),
+    "cut": (GOOD[:-1], "broken Avro, cut off or of another schema"),
+    "longer": (GOOD + b"\0\0", "2 bytes after the end of the Avro value"),
+    "json": (b'{"item":"A"}', "not an Avro single object"),
+}
+
+
+def append(driver: sk.TestDriver, values: list[bytes]) -> None:
+    """As one batch."""
+    for value in values:
+        driver.cluster.append("bids", value, None, 0)
+    driver.settle()
+
+
+@pytest.mark.parametrize("app", [make_app, make_columnar_app])
+@pytest.mark.parametrize("before", [0, BLOCK_RECORDS])
+@pytest.mark.parametrize("kind", BAD)
+class TestBadBytes:
+    def test_stop_the_app_and_are_named_with_their_place(self, kind, before, app):
+        bad, message = BAD[kind]
+        with sk.TestDriver(app()) as driver, pytest.raises(sk.errors.DecodeError, match=message) as caught:
+            append(driver, [GOOD] * before + [bad, GOOD])
+        assert f"operator 'bids', bids-0@{before}" in str(caught.value)
+
+    def test_are_left_out_if_asked_for(self, kind, before, app):
+        with sk.TestDriver(app(), on_error="skip") as driver:
+            append(driver, [GOOD] * before + [BAD[kind][0], GOOD])
+            driver.end_of_input()
+            assert [record.value.bids for record in driver.read(TOTALS)] == [before + 1]
+
+
+SCHEMA = {"type": "record", "name": "Bid", "fields": [{"name": "item", "type": "string"}, {"name": "price", "type": "double"}]}
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        (None, "schema file 'bid.avsc' cannot be read: No such file or directory"),
+        ('{"type": "record",', "schema file 'bid.avsc': bid.avsc is not JSON"),
+        (json.dumps(SCHEMA).replace("double", "dubble"), "schema file 'bid.avsc': not an Avro schema: unknown type 'dubble'"),
+        (json.dumps(SCHEMA).replace("double", "string"), "Bid.price is float, but string in the schema"),
+        (json.dumps(SCHEMA).replace("price", "prize"), "Bid has no field 'prize'"),
+    ],
+)
+def test_a_schema_that_does_not_do_is_one_line_on_the_command_line(tmp_path, text, message):
+    (tmp_path / "app.py").write_text(
+        "import streamkit as sk\n"
+        "class Bid(sk.Model):\n    item: str\n    price: float\n"
+        "app = sk.App('bids')\n"
+        "app.stream(sk.Topic('bids', value=sk.avro(Bid, schema='bid.avsc'))).to(sk.Topic('out'))\n"
+    )
+    if text is not None:
+        (tmp_path / "bid.avsc").write_text(text)
+    command = [sys.executable, "-m", "streamkit.cli", "topology", "app.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {message}")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_results_that_do_not_fit_are_refused_at_declaration():
