@@ -180,6 +180,7 @@ class App:
             instance_id=instance,
             worker_index=worker_index,
             parent=parent,
+            watchdog=broker is None,  # with a Broker the process is somebody's test or notebook
         )
         log = service_log({"app": self.name, "worker": worker})
         run_service(topology, client, effective.engine, options, log)

@@ -11,9 +11,10 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 from streamkit.clock import Clock, SystemClock
 from streamkit.config import EngineSettings
@@ -21,12 +22,16 @@ from streamkit.errors import BrokerUnreachableError, RetriableError
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin, KafkaClient
 from streamkit.plan.topology import Topology
+from streamkit.runtime.deadlines import Deadlines, Guard
 from streamkit.runtime.failures import FailurePolicy, OnError
 from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
+from streamkit.runtime.watchdog import LOOK_EVERY_S, Watchdog
 from streamkit.runtime.worker import Worker
 
 _ASK_FOR_S = 3.0
+_LOCK_HELD_S = 60.0
+"""Longer than a step may take at all: only then is an interpreter that does not run the watchdog's thread given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class RunOptions:
     parent: int | None = None  # process id of the supervisor: if it is gone, the worker drains
     on_step: Callable[[Worker], None] | None = None
     stop: Callable[[], bool] | None = None  # asked between steps; True drains, as a signal does
+    watchdog: bool = False  # whether a call that never returns may end the process (watchdog.py)
 
 
 class Stop:
@@ -65,9 +71,22 @@ def run_service(
 ) -> None:
     """Runs until a signal, the end of a bounded input, or an error, which is raised with nothing of its transaction committed."""
     clock = clock or SystemClock()
-    with _signals() as stop:
-        worker = _start(topology, client, settings, options, instrument, clock, stop)
+    deadlines = Deadlines(LOOK_EVERY_S)
+    workers: list[Worker] = []  # none until it is made
+
+    def situation() -> dict[str, Any]:
+        return workers[0].situation() if workers else {"starting": True}
+
+    with ExitStack() as surroundings:
+        stop = surroundings.enter_context(_signals())
+        if options.watchdog:
+            lock_held_s = settings.step_deadline_s + _LOCK_HELD_S
+            surroundings.enter_context(Watchdog(deadlines, situation, instrument, lock_held_s=lock_held_s))
+        worker = _make(topology, client, settings, options, instrument, clock, stop, deadlines)
         if worker is not None:
+            workers.append(worker)
+            worker.start()
+            instrument.event("started", app=topology.plan.app, kafka=client.describe())
             _run(worker, options, instrument, stop)
     instrument.event("stopped")
 
@@ -96,7 +115,7 @@ def _told_to_stop(options: RunOptions) -> bool:
     return options.parent is not None and parent_is_gone(options.parent)
 
 
-def _start(  # the surroundings of a worker
+def _make(  # the surroundings of a worker
     topology: Topology,
     client: KafkaClient,
     settings: EngineSettings,
@@ -104,8 +123,9 @@ def _start(  # the surroundings of a worker
     instrument: Instrument,
     clock: Clock,
     stop: Stop,
+    guard: Guard,
 ) -> Worker | None:
-    """A worker that has joined its group; None if the service was told to stop meanwhile."""
+    """A worker over topics that were checked; None if the service was told to stop meanwhile."""
     admin = client.admin()
     try:
         if not _wait_for_broker(admin, client.describe(), settings, instrument, clock, stop):
@@ -115,7 +135,7 @@ def _start(  # the surroundings of a worker
         layout = lay_out(topology, admin, settings, instrument)
     finally:
         admin.close()
-    worker = Worker(
+    return Worker(
         layout,
         client,
         clock,
@@ -125,10 +145,8 @@ def _start(  # the surroundings of a worker
         # R17: the slot, instance id + worker index, is stable, so that a restart ends its predecessor's transaction at once
         transactional_id=f"{topology.plan.app}-{options.instance_id}-{options.worker_index}",
         until_end=options.until_end,
+        guard=guard,
     )
-    worker.start()
-    instrument.event("started", app=topology.plan.app, kafka=client.describe())
-    return worker
 
 
 def _wait_for_broker(

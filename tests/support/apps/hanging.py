@@ -1,0 +1,77 @@
+"""The totals app over a client one of whose calls never returns, once: as librdkafka's send_offsets_to_transaction does while the
+coordinator of the group is gone."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamkit as sk
+from streamkit.kafka.client import Committed, GroupMetadata, KafkaClient, TopicPartition
+from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
+from streamkit.ops.logging import configure, service_log
+from streamkit.runtime.service import RunOptions, run_service
+from tests.support.apps.totals import make_app
+
+HANGS_AT = 5
+"""Which call of a process does not return."""
+
+
+class HangingProducer:
+    """All of a real one, but for one call."""
+
+    def __init__(self, producer: Any, marker: Path) -> None:
+        self._producer = producer
+        self._marker = marker
+        self._calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def send_offsets(self, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata, timeout: float) -> None:
+        self._calls += 1
+        if self._calls == HANGS_AT and not self._marker.exists():
+            self._marker.touch()
+            time.sleep(1e6)
+        self._producer.send_offsets(offsets, group, timeout)
+
+
+class HangingClient:
+    """A KafkaClient that makes such producers."""
+
+    def __init__(self, client: ConfluentClient, marker: Path) -> None:
+        self._client = client
+        self._marker = marker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def producer(self, transactional_id: str) -> HangingProducer:
+        return HangingProducer(self._client.producer(transactional_id), self._marker)
+
+
+def main() -> None:
+    """Runs one worker to the end of the input; ``--marker`` is a file that remembers that it has hung."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--marker", required=True, type=Path)
+    arguments = parser.parse_args()
+    settings = sk.EngineSettings(commit_interval_ms=50, transaction_timeout_ms=2_000, session_timeout_ms=3_000)
+    connection = ConnectionSettings(
+        arguments.bootstrap,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        session_timeout_ms=settings.session_timeout_ms,
+        max_poll_interval_ms=settings.max_poll_interval_ms,
+    )
+    configure(json=True)
+    client: KafkaClient = HangingClient(ConfluentClient(connection), arguments.marker)  # type: ignore[assignment]  # by __getattr__
+    options = RunOptions(until_end=True, instance_id="one", watchdog=True)
+    run_service(make_app(arguments.run).topology(), client, settings, options, service_log({"worker": "one-0"}))
+
+
+if __name__ == "__main__":
+    main()
