@@ -22,6 +22,7 @@ StreamkitError
 ├── LostOffsetError             a committed offset is no longer in the log
 ├── TopicChangedError           a topic was deleted, made anew or changed while the app ran
 ├── StalledError                records wait in a partition that is ours, and nothing is committed of it
+├── ContainerError              what a test with containers or replicas needs is not there, or died
 ├── StuckError                  a client call never returned; the process leaves with exit code 75
 └── KafkaError                  what a Kafka client call reported, by what must be done about it
     ├── RetriableError          repeat the same call
@@ -171,6 +172,10 @@ class StuckError(StreamkitError):
     def __init__(self, message: str, *, call: str) -> None:
         self.call = call
         super().__init__(message)
+
+
+class ContainerError(StreamkitError):
+    """What a test needs is not there or does not do what is waited for: Docker, an image, a broker, a replica of a service."""
 
 
 class KafkaError(StreamkitError):

@@ -43,6 +43,9 @@ class Watchdog:
     def watch_container(self, container_id: str) -> None:
         self._say(f"container {container_id}")
 
+    def watch_network(self, network_id: str) -> None:
+        self._say(f"network {network_id}")
+
     def release(self) -> None:
         """All is stopped in order: there is nothing left to clean up."""
         with contextlib.suppress(BrokenPipeError):  # the watchdog is already gone
@@ -73,6 +76,7 @@ class _Watched:
         self.daemons: set[int] = set()  # process which got the same id later is never hit
         self.directories: list[str] = []
         self.containers: list[str] = []
+        self.networks: list[str] = []
 
     def hear(self, verb: str, what: str) -> None:
         if verb == "daemon":
@@ -88,6 +92,8 @@ class _Watched:
             self.directories.append(what)
         elif verb == "container":
             self.containers.append(what)
+        elif verb == "network":
+            self.networks.append(what)
 
     def clean_up(self) -> None:
         for pid, descriptor in self.processes.items():
@@ -99,13 +105,16 @@ class _Watched:
                     os.kill(pid, number)
         for path in self.directories:
             shutil.rmtree(path, ignore_errors=True)
-        if self.containers:
+        if self.containers or self.networks:
             import docker
 
             client = docker.from_env(timeout=30)
             for container in self.containers:
                 with contextlib.suppress(docker.errors.NotFound):
                     client.containers.get(container).remove(force=True, v=True)
+            for network in self.networks:
+                with contextlib.suppress(docker.errors.NotFound):
+                    client.networks.get(network).remove()
 
 
 def main() -> None:
