@@ -33,6 +33,8 @@ _NO_SUCH_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
 _PASSING = ("UNSTABLE_OFFSET_COMMIT", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 _POLL_S = 0.03
 _SLICE_S = 0.5
+_NEWS_TRAVELS_S = 15.0
+"""So long after a topic was created, a broker that does not know it is taken to be behind the others."""
 
 
 class ClusterAdmin:
@@ -42,6 +44,7 @@ class ClusterAdmin:
         self._where = settings.bootstrap_servers
         self._events = ErrorEvents("admin")
         self._admin = AdminClient(attach(settings.admin_config(), LogTap(debug=settings.debugs), self._events))
+        self._created: dict[str, float] = {}  # topics that we saw made -> when
 
     # ---- cluster and topics ------------------------------------------------------------------------------------------
 
@@ -63,8 +66,19 @@ class ClusterAdmin:
         if not names:
             return {}
         deadline = time.monotonic() + timeout
+        while True:
+            found = self._described(names, deadline)
+            now = time.monotonic()
+            # Each question may go to another broker, and not every broker hears of a new topic at the same moment.
+            is_new = {name for name, at in self._created.items() if now - at < _NEWS_TRAVELS_S}
+            if now > deadline or not any(info is None and name in is_new for name, info in found.items()):
+                return found
+            time.sleep(_POLL_S)
+
+    def _described(self, names: Sequence[str], deadline: float) -> dict[str, TopicInfo | None]:
         asked = self._call(
-            "describe_topics", lambda: self._admin.describe_topics(ck.TopicCollection(list(names)), request_timeout=timeout)
+            "describe_topics",
+            lambda: self._admin.describe_topics(ck.TopicCollection(list(names)), request_timeout=_left(deadline)),
         )
         found = {
             name: self._answer(
@@ -115,12 +129,15 @@ class ClusterAdmin:
             lambda known: [t.name for t in topics if not _usable(known.topics.get(t.name))],
             "have no leader yet",
         )
+        self._created |= dict.fromkeys((t.name for t in topics), time.monotonic())
 
     def delete_topics(self, names: Sequence[str], timeout: float) -> None:
         """Returns when the topics are gone. One that does not exist is not an error."""
         if not names:
             return
         deadline = time.monotonic() + timeout
+        for name in names:
+            self._created.pop(name, None)
         asked = self._call("delete_topics", lambda: self._admin.delete_topics(list(names), request_timeout=timeout))
         for name, future in asked.items():
             self._answer("delete_topics", future, deadline, about=f"topic '{name}'", operation="DELETE", absent=_UNKNOWN)
