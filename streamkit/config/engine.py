@@ -77,6 +77,17 @@ class EngineSettings:
     start_timeout_ms: int = _ms(30_000, "how long a start waits for a broker and its answers")
     restore_stall_ms: int = _ms(120_000, "a restore without progress for so long stops the service")
     purge_interval_ms: int = _ms(30_000, "how often processed repartition records are deleted", least=0)
+    topic_check_ms: int = _ms(
+        10_000,
+        "how often the topics are compared with what they were at the start; one that was deleted, made anew or grew stops "
+        "the service",
+        least=0,
+    )
+    stalled_after_ms: int = _ms(
+        120_000,
+        "records that wait so long in a partition of ours, with nothing committed of it, stop the service; restores do not count",
+        least=1_000,
+    )
     replication_factor: int = _number(-1, "of internal topics; -1 is the broker's default", least=-1, most=_REPLICAS)
     min_insync_replicas: int | None = _number(None, "of internal topics", most=_REPLICAS)
 

@@ -9,12 +9,13 @@ from streamkit.errors import TopicError
 from streamkit.eventtime.inputs import TaskTime
 from streamkit.eventtime.watermark import PartitionWatermark
 from streamkit.eventtime.windows import FixedWindow
-from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.client import TopicInfo, TopicPartition
 from streamkit.operators.chain import build_chain
 from streamkit.operators.operator import Failures, Output
 from streamkit.plan import names
 from streamkit.plan.nodes import Globally, Repartition
 from streamkit.plan.topology import SubTopology, Topology
+from streamkit.runtime.decide.topics import Use
 from streamkit.runtime.task import InputName, InputPosition, Task, TaskId
 
 
@@ -27,6 +28,8 @@ class Layout:
         self._widths: dict[str, int] = {}  # the largest number of partitions among a part's inputs
         self._tasks: dict[str, int] = {}
         self._parts = {part.name: part for part in topology.parts}
+        self.found: dict[str, TopicInfo] = {}
+        """All topics of the plan as the cluster described them when they were checked."""
         for part in topology.parts:  # upstream before downstream
             self._lay_out(part)
 
@@ -71,6 +74,11 @@ class Layout:
     def repartition_topics(self) -> dict[str, int]:
         """Name -> partitions."""
         return {topic: self._partitions[topic] for part in self.topology.parts for topic in map(self.topic_of, part.reads)}
+
+    def internal_topics(self) -> dict[str, tuple[Use, int]]:
+        """Name -> (use, partitions)."""
+        changelogs = {name: (Use.CHANGELOG, count) for name, count in self.changelog_topics().items()}
+        return changelogs | {name: (Use.REPARTITION, count) for name, count in self.repartition_topics().items()}
 
     def changelog_topics(self) -> dict[str, int]:
         """Name -> partitions."""

@@ -27,9 +27,8 @@ def lay_out(topology: Topology, admin: Admin, settings: EngineSettings, instrume
     found = admin.describe_topics(sorted(wanted), timeout)
     _refuse_missing(wanted, found, admin, timeout)
     layout = Layout(topology, {name: info.partitions for name, info in found.items() if info is not None})
-    internal = {name: (Use.CHANGELOG, count) for name, count in layout.changelog_topics().items()}
-    internal |= {name: (Use.REPARTITION, count) for name, count in layout.repartition_topics().items()}
-    _ensure(internal, admin, settings, instrument)
+    internal = _ensure(layout.internal_topics(), admin, settings, instrument)
+    layout.found |= {name: info for name, info in {**found, **internal}.items() if info is not None}
     return layout
 
 
@@ -45,10 +44,13 @@ def _refuse_missing(wanted: Mapping[str, str], found: Mapping[str, TopicInfo | N
     )
 
 
-def _ensure(internal: Mapping[str, tuple[Use, int]], admin: Admin, settings: EngineSettings, instrument: Instrument) -> None:
+def _ensure(
+    internal: Mapping[str, tuple[Use, int]], admin: Admin, settings: EngineSettings, instrument: Instrument
+) -> Mapping[str, TopicInfo | None]:
+    """Creates what is missing, refuses what does not fit; all of them as they are."""
     timeout = settings.start_timeout_ms / 1000
     if not internal:
-        return
+        return {}
     found = admin.describe_topics(sorted(internal), timeout)
     new = [
         NewTopic(name, count, settings.replication_factor, wanted_config(use, settings.min_insync_replicas))
@@ -64,6 +66,7 @@ def _ensure(internal: Mapping[str, tuple[Use, int]], admin: Admin, settings: Eng
         reason = "it could not be created" if info is None else misfit(use, info, count)
         if reason is not None:
             raise TopicError(f"internal {use.value} topic '{name}' does not fit: {reason}")
+    return found
 
 
 def create_external(
