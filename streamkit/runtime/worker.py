@@ -17,7 +17,7 @@ from typing import Any
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
-from streamkit.errors import FencedError, KafkaError
+from streamkit.errors import FencedError, KafkaError, LostOffsetError, StateError
 from streamkit.eventtime.inputs import InputState
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import KafkaClient, Polled, RecordBatch, TopicPartition
@@ -34,6 +34,7 @@ from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
 from streamkit.runtime.takeover import TakeOver, new_incarnation
 from streamkit.runtime.task import Task, TaskState
 from streamkit.runtime.task_set import TaskSet
+from streamkit.runtime.topic_guard import TopicGuard
 from streamkit.runtime.transaction import BrokenProducerError, Transaction
 
 
@@ -78,6 +79,7 @@ class Worker:
         self._limit = RollbackLimit(transactional_id, clock)
         self._late = LateReport(instrument)
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
+        self._topics = TopicGuard(layout, self._admin, clock, settings.topic_check_ms / 1000, instrument)
         self._purge = Purge(layout, self._admin, clock, settings, instrument)
         self._committer = Committer(
             self._tasks, self._transaction, self._assignment, layout, clock, settings, instrument,
@@ -120,12 +122,16 @@ class Worker:
         wait = self._settings.poll_timeout_ms / 1000 if timeout is None else timeout
         self._guard.enter("step", self._settings.step_deadline_s)
         try:
+            self._topics.look()
             polled = self._poll(wait)
             self._take_over.step()
             records = self._process(polled)
             self._advance_time()
             committed = self._committer.commit_if_due()
-        except ROLLS_BACK as error:
+        except (KafkaError, LostOffsetError, StateError) as error:
+            self._topics.suspect(error)
+            if not isinstance(error, ROLLS_BACK):
+                raise
             self._roll_back(error)
             return Step(busy=True)
         finally:
