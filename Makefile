@@ -31,6 +31,10 @@ test: lint ## Lint, then every test, on a real Kafka (it is found by itself)
 test-fast: $(DEV) ## Every test that needs no broker
 	@$(PY) -m pytest --no-broker $(wildcard $(addprefix tests/,$(FAST_TIERS)))
 
+.PHONY: golden
+golden: $(DEV) ## Every golden case in every way: straight, in small batches, crashed, interleaved
+	@$(PY) -m tests.golden
+
 .PHONY: lint
 lint: $(DEV) ## Style, types and the direction of imports
 	@$(PY) -m ruff check .

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamkit.dsl.event_time import event_time
     from streamkit.dsl.stream import KeyedStream, Stream
     from streamkit.dsl.windowed import Aggregated, WindowedStream
-    from streamkit.dsl.windows import cumulating, tumbling
+    from streamkit.dsl.windows import calendar, cumulating, hopping, tumbling
     from streamkit.plan.topic import Topic
     from streamkit.record.model import Model, Record, Row
     from streamkit.serdes.avro import avro
@@ -42,9 +42,11 @@ _HOMES = {
     "Topic": "plan.topic",
     "WindowedStream": "dsl.windowed",
     "avro": "serdes.avro",
+    "calendar": "dsl.windows",
     "count": "dsl.aggregates",
     "cumulating": "dsl.windows",
     "event_time": "dsl.event_time",
+    "hopping": "dsl.windows",
     "max": "dsl.aggregates",
     "mean": "dsl.aggregates",
     "min": "dsl.aggregates",
@@ -66,10 +68,12 @@ __all__ = [
     "Topic",
     "WindowedStream",
     "avro",
+    "calendar",
     "count",
     "cumulating",
     "errors",
     "event_time",
+    "hopping",
     "max",
     "mean",
     "min",

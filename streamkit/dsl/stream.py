@@ -36,7 +36,7 @@ from streamkit.record.schema import Kind, schema_of
 
 if TYPE_CHECKING:
     from streamkit.dsl.windowed import WindowedStream
-    from streamkit.eventtime.windows import FixedWindow
+    from streamkit.eventtime.windows import Window
 
 K = TypeVar("K")
 K2 = TypeVar("K2")
@@ -367,8 +367,8 @@ class KeyedStream(Stream[K, V]):
         """
         return KeyedStream(super().records()._node, self._declarations)
 
-    def window(self, window: FixedWindow) -> WindowedStream[K, V]:
-        """Groups the records of each key by windows of event time: `tumbling` or `cumulating`.
+    def window(self, window: Window) -> WindowedStream[K, V]:
+        """Groups the records of each key by windows of event time: `tumbling`, `hopping`, `cumulating` or `calendar`.
 
         A record that is late for all of its windows goes to `Aggregated.late` and counts in none.
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from streamkit.dsl.declarations import Declarations
 from streamkit.dsl.stream import Stream
 from streamkit.errors import DeclarationError
-from streamkit.eventtime.windows import FixedWindow
+from streamkit.eventtime.windows import Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.names import checked_name
 from streamkit.plan.nodes import Keyed, Late, Node, OnClose, WindowAggregate
@@ -25,7 +25,7 @@ class WindowedStream(Generic[K, V]):
     <WindowedStream globally(), tumbling(1h)>
     """
 
-    def __init__(self, node: Node, key: Keyed, window: FixedWindow, declarations: Declarations) -> None:
+    def __init__(self, node: Node, key: Keyed, window: Window, declarations: Declarations) -> None:
         self._node = node
         self._key = key
         self._window = window

@@ -1,15 +1,16 @@
-"""tumbling and cumulating: windows of event time on a fixed grid."""
+"""tumbling, hopping, cumulating and calendar: the windows of event time."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from streamkit.errors import DeclarationError
+from streamkit.eventtime.calendar import CalendarWindow, Unit, Weekday
 from streamkit.eventtime.duration import Duration, duration_ms
-from streamkit.eventtime.windows import FixedWindow
+from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, TumblingWindow, Window
 
 
-def tumbling(size: Duration, *, offset: Duration = "0s", grace: Duration = "0s") -> FixedWindow:
+def tumbling(size: Duration, *, offset: Duration = "0s", grace: Duration = "0s") -> Window:
     """Windows of one size side by side: each record is in exactly one.
 
     Boundaries are at multiples of ``size`` from 1970-01-01T00:00Z, moved by ``offset`` (which may be negative). A window
@@ -24,10 +25,31 @@ def tumbling(size: Duration, *, offset: Duration = "0s", grace: Duration = "0s")
     streamkit.errors.DeclarationError: tumbling window: size must be longer than 0, got 0 ms
     """
     size_ms = duration_ms(size, what="tumbling window: size")
-    return _fixed("tumbling", size_ms, size_ms, offset, grace)
+    return TumblingWindow(size_ms=size_ms, step_ms=size_ms, **_shift("tumbling", offset, grace))
 
 
-def cumulating(size: Duration, step: Duration, *, offset: Duration = "0s", grace: Duration = "0s") -> FixedWindow:
+def hopping(size: Duration, hop: Duration, *, offset: Duration = "0s", grace: Duration = "0s") -> Window:
+    """Windows of one size of which one begins every ``hop``: each record is in size / hop of them.
+
+    Starts are at multiples of ``hop`` from 1970-01-01T00:00Z, moved by ``offset``; a size that is no multiple of the hop is fine
+    (a record is then in one window more or less). A record that is late for the first of its windows still counts in the
+    others. Records are added once, to a pane, and panes are put together when a window closes, so that the cost per record
+    does not grow with the overlap. No result for a window in which nothing has arrived. (Flink's ``HOP``, Kafka Streams'
+    ``TimeWindows.advanceBy``.) ``offset`` and ``grace`` as in `tumbling`. `DeclarationError`: as there, or a hop that is
+    longer than the size.
+
+    >>> import streamkit as sk
+    >>> print(sk.hopping("10m", hop="1m"))
+    hopping(10m, hop=1m)
+    >>> sk.hopping("1m", hop="10m")
+    Traceback (most recent call last):
+    streamkit.errors.DeclarationError: hopping window: hop (10m) must not be longer than size (1m): records in between ...
+    """
+    size_ms, hop_ms = (duration_ms(value, what=f"hopping window: {what}") for what, value in (("size", size), ("hop", hop)))
+    return HoppingWindow(size_ms=size_ms, step_ms=hop_ms, **_shift("hopping", offset, grace))
+
+
+def cumulating(size: Duration, step: Duration, *, offset: Duration = "0s", grace: Duration = "0s") -> Window:
     """Windows of one start that grow by ``step`` up to ``size``, then start anew: a running total with results on the way.
 
     The windows of a span are [start, start + step), [start, start + 2*step), ... [start, start + size) (Flink's ``CUMULATE``).
@@ -43,15 +65,43 @@ def cumulating(size: Duration, step: Duration, *, offset: Duration = "0s", grace
     streamkit.errors.DeclarationError: cumulating window: size (600000 ms) must be a multiple of step (180000 ms)
     """
     size_ms, step_ms = (duration_ms(value, what=f"cumulating window: {what}") for what, value in (("size", size), ("step", step)))
-    return _fixed("cumulating", size_ms, step_ms, offset, grace)
+    return CumulatingWindow(size_ms=size_ms, step_ms=step_ms, **_shift("cumulating", offset, grace))
 
 
-def checked_window(window: Any) -> FixedWindow:
-    if not isinstance(window, FixedWindow):
-        raise DeclarationError(f'window: expected sk.tumbling("1m") or sk.cumulating("10m", step="2m"), got {window!r}')
+def calendar(unit: Unit, *, tz: str, first_day: Weekday = "monday", grace: Duration = "0s") -> Window:
+    """The hours, days, weeks, months, quarters or years of a time zone, one window each.
+
+    ``tz`` is an IANA name. A day lasts from its first instant in the zone to the next one's, so the days of the clock changes
+    have 23 and 25 hours, and months and years follow. Hours are those of the clock: the one that comes twice in autumn is two
+    windows, and one that a change of half an hour cuts is cut there. ``first_day`` is the weekday on which weeks begin.
+    `DeclarationError`: a unit, weekday or zone that does not exist, a negative grace.
+
+    >>> import streamkit as sk
+    >>> print(sk.calendar("day", tz="Europe/Tallinn"))
+    calendar(day, tz=Europe/Tallinn)
+    >>> print(sk.calendar("week", tz="America/New_York", first_day="sunday", grace="1h"))
+    calendar(week, tz=America/New_York, first_day=sunday, grace=1h)
+    >>> sk.calendar("day", tz="Europe/Atlantis")
+    Traceback (most recent call last):
+    streamkit.errors.DeclarationError: calendar window: 'Europe/Atlantis' is not a time zone that this machine knows; ...
+    """
+    return CalendarWindow(unit=unit, zone=tz, first_day=first_day, grace_ms=_grace("calendar", grace))
+
+
+def checked_window(window: Any) -> Window:
+    if not isinstance(window, Window):
+        raise DeclarationError(
+            f'window: expected a window such as sk.tumbling("1m") or sk.hopping("10m", hop="1m"), got {window!r}'
+        )
     return window
 
 
-def _fixed(kind: str, size_ms: int, step_ms: int, offset: Duration, grace: Duration) -> FixedWindow:
-    offset_ms = duration_ms(offset, what=f"{kind} window: offset", negative=True)
-    return FixedWindow(kind, size_ms, step_ms, offset_ms, duration_ms(grace, what=f"{kind} window: grace"))
+def _grace(kind: str, grace: Duration) -> int:
+    return duration_ms(grace, what=f"{kind} window: grace")
+
+
+def _shift(kind: str, offset: Duration, grace: Duration) -> dict[str, int]:
+    return {
+        "offset_ms": duration_ms(offset, what=f"{kind} window: offset", negative=True),
+        "grace_ms": _grace(kind, grace),
+    }

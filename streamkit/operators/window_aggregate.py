@@ -1,15 +1,15 @@
-"""Windowed aggregation over fixed windows: adds records to panes, closes windows as the watermark passes.
+"""Windowed aggregation over panes: adds records to them, closes windows as the watermark passes.
 
 Late is decided per record by its own source partition: a record is late for a window iff the watermark of its own partition
-*before it* had passed the window's end + grace. A record that is late for its first windows but not for all (cumulating) goes
-into the pane of the first window for which it is not late, so that it counts there and in the later ones. The task's own time
-is never ahead of any active input, so a record that is not late finds its window open; after an idle input comes back this may
-fail, and then the record is late as well (`closed_through`).
+*before it* had passed the window's end + grace. A record that is late for its first windows but not for all counts in the others:
+cumulating, it goes into the pane of the first window for which it is not late; hopping, into a pane of its own
+(`PaneId.since`). The task's own time is never ahead of any active input, so a record that is not late finds its window open;
+after an idle input comes back this may fail, and then the record is late as well (`closed_through`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -18,13 +18,15 @@ import numpy.typing as npt
 
 from streamkit.errors import AggregateError
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
+from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, Window
 from streamkit.operators.evaluate import Evaluator
 from streamkit.operators.operator import Failures, Operator, PassOn, place
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import CannotAddError, accumulator
+from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError, accumulator
+from streamkit.state.overlapping import OverlappingTotals
 from streamkit.state.window_store import Entries, WindowStore
 
 Int64s = npt.NDArray[np.int64]
@@ -67,7 +69,7 @@ class WindowAggregateOperator(Operator):
             accumulator(agg.function.value, fields[name].kind, nullable=fields[name].nullable)
             for name, agg in node.outputs.items()
         ]
-        self.store = WindowStore(self.accumulators)
+        self.store, self._totals = _store(self.accumulators, node.window)
         self._last_place: tuple[tuple[str, int], int] = (("", -1), -1)
 
     # ---- records
@@ -77,28 +79,31 @@ class WindowAggregateOperator(Operator):
         self._last_place = (batch.origin.tp, batch.origin.next_offset - 1)
         self.progress.max_timestamp = max(self.progress.max_timestamp, int(batch.timestamps.max()))
         pane_ends = self.window.pane_ends(batch.timestamps)
-        batch, pane_ends = self._without_late(batch, pane_ends)
+        batch, pane_ends, since = self._without_late(batch, pane_ends)
         if len(batch):
-            self._add(batch, pane_ends)
+            self._add(batch, pane_ends, since)
 
-    def _without_late(self, batch: Batch, pane_ends: Int64s) -> tuple[Batch, Int64s]:
+    def _without_late(self, batch: Batch, pane_ends: Int64s) -> tuple[Batch, Int64s, Int64s | None]:
+        """The records that count somewhere, with their panes; and the first windows of those panes in which they do, where that
+        is not the first for all."""
         first_open: Int64s = np.broadcast_to(np.int64(self._first_open_end()), len(batch))
         if batch.watermarks is not None:
             first_open = np.maximum(self.window.first_open_end(batch.watermarks), first_open)
-        if bool((pane_ends >= first_open).all()):
-            return batch, pane_ends
-        last_ends = self.window.span_ends(pane_ends)
-        moved = np.maximum(pane_ends, first_open)
-        late = moved > last_ends
+        first_ends = self.window.first_window_end(pane_ends)
+        if bool((first_ends >= first_open).all()):
+            return batch, pane_ends, None
+        last_ends = self.window.last_window_end(pane_ends)
+        since = np.maximum(first_ends, first_open)
+        late = since > last_ends
         if bool(late.any()):
             self._emit_late(batch.take(np.flatnonzero(late)), last_ends[late], first_open[late])
             kept = np.flatnonzero(~late)
-            return batch.take(kept), moved[kept]
-        return batch, moved
+            batch, pane_ends, since = batch.take(kept), pane_ends[kept], since[kept]
+        return (batch, pane_ends, since) if self.window.overlaps else (batch, since, None)
 
     def _first_open_end(self) -> int:
         through = self.progress.closed_through
-        return NO_TIME if through == NO_TIME else through + self.window.step_ms
+        return NO_TIME if through == NO_TIME else self.window.next_end(through)
 
     def _emit_late(self, late: Batch, last_ends: Int64s, first_open: Int64s) -> None:
         self.progress.late_records += len(late)
@@ -110,17 +115,17 @@ class WindowAggregateOperator(Operator):
         ]
         self.late.process(late.with_added_headers(headers))  # type: ignore[arg-type]
 
-    def _add(self, batch: Batch, pane_ends: Int64s) -> None:
+    def _add(self, batch: Batch, pane_ends: Int64s, since: Int64s | None) -> None:
         columns, kept = self._inputs.columns(batch)
         if kept is not None:
-            batch, pane_ends = batch.take(kept), pane_ends[kept]
+            batch, pane_ends, since = batch.take(kept), pane_ends[kept], None if since is None else since[kept]
         while len(batch):
             try:
-                self.store.update(pane_ends, batch.keys, [columns.get(name) for name in self.node.outputs])
+                self.store.update(pane_ends, since, batch.keys, [columns.get(name) for name in self.node.outputs])
             except CannotAddError as error:
                 self._reject(batch, error)
                 left = np.delete(np.arange(len(batch)), error.index)
-                batch, pane_ends = batch.take(left), pane_ends[left]
+                batch, pane_ends, since = batch.take(left), pane_ends[left], None if since is None else since[left]
                 columns = {name: column.take(left) for name, column in columns.items()}
             else:
                 return
@@ -139,11 +144,16 @@ class WindowAggregateOperator(Operator):
             return self._passed_on(progress.frontier)
         if watermark != END_OF_TIME:
             progress.frontier = watermark
-        while (end := self.store.first_end) is not None and self.window.closes_at(end) <= watermark:
-            self._close(end)
+        while (end := self._next_end()) is not None and self.window.closes_at(end) <= watermark:
+            try:
+                self._close(end)
+            except CannotMergeError as error:  # no single record is at fault: panes are, so this cannot be skipped
+                (topic, partition), offset = self._last_place
+                reason = f"the total of key {error.key!r} over several panes cannot be had: {error.reason}"
+                raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
             progress.closed_through = max(progress.closed_through, end)
         if watermark != END_OF_TIME:
-            passed = int(self.window.first_open_end(np.array([watermark]))[0]) - self.window.step_ms
+            passed = self.window.previous_end(int(self.window.first_open_end(np.array([watermark]))[0]))
             progress.closed_through = max(progress.closed_through, passed)
         return self._passed_on(watermark)
 
@@ -151,34 +161,50 @@ class WindowAggregateOperator(Operator):
         """A watermark below every result that may still come."""
         return watermark if watermark in (NO_TIME, END_OF_TIME) else watermark - self.window.grace_ms
 
+    def _next_end(self) -> int | None:
+        """The end of the next window to close, of those in which anything counts."""
+        first = self.store.first_window_end
+        if first is None or self.progress.closed_through == NO_TIME:
+            return first
+        return max(first, self.window.next_end(self.progress.closed_through)) if self.window.overlaps else first
+
     def _close(self, end: int) -> None:
+        if self._totals is not None:
+            entries = self._totals.window(end)
+            if entries is not None:
+                self._emit_results(entries)
+            self.store.drop_through(end)
+            return
         entries = self.store.close(end)
         if entries is None:
             return
         self._emit_results(entries)
-        if not self.window.ends_span(end):
-            self._roll(entries, end + self.window.step_ms)
-
-    def _roll(self, entries: Entries, into: int) -> None:
-        try:
-            self.store.roll(entries, into)
-        except CannotAddError as error:  # no single record is at fault: two panes are, so this cannot be skipped
-            (topic, partition), offset = self._last_place
-            reason = f"the running total of key {entries.keys[error.index]!r} cannot be carried on: {error.reason}"
-            raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
+        if isinstance(self.window, CumulatingWindow) and not self.window.ends_span(end):
+            self.store.roll(entries, self.window.next_end(end))
 
     def _emit_results(self, entries: Entries) -> None:
         if not self.on_close.behind:
             return
         # Behind the frontier, always: what is downstream has closed all that the frontier had passed.
-        timestamp = min(entries.pane_end - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
+        timestamp = min(entries.pane.end - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
         for batch in self._result_batches(entries, timestamp):
             self.on_close.process(batch)
 
     def open_results(self) -> Iterator[Batch]:
         """What the open windows would give if they closed now, oldest first; for looking at."""
-        for entries in self.store.entries():
-            yield from self._result_batches(entries, entries.pane_end - 1)
+        for entries in self._open_windows():
+            yield from self._result_batches(entries, entries.pane.end - 1)
+
+    def _open_windows(self) -> Iterator[Entries]:
+        if self._totals is None:
+            yield from self.store.entries()
+            return
+        end, last = self._next_end(), max(map(self.store.needed_through, self.store.panes), default=NO_TIME)
+        while end is not None and end <= last:
+            entries = self._totals.peek(end)
+            if entries is not None:
+                yield entries
+            end = self.window.next_end(end)
 
     def _result_batches(self, entries: Entries, timestamp: int) -> Iterator[Batch]:
         columns = self._result_columns(entries)
@@ -196,10 +222,17 @@ class WindowAggregateOperator(Operator):
 
     def _result_columns(self, entries: Entries) -> dict[str, Column]:
         columns = _key_columns(self.node, entries)
-        for name, instant_ms in (("window_start", self.window.start_of(entries.pane_end)), ("window_end", entries.pane_end)):
+        for name, instant_ms in (("window_start", self.window.start_of(entries.pane.end)), ("window_end", entries.pane.end)):
             columns[name] = Column(np.broadcast_to(np.int64(instant_ms * 1000), len(entries)), None, Kind.DATETIME)
         columns |= dict(zip(self.node.outputs, self.store.results(entries), strict=True))
         return columns
+
+
+def _store(accumulators: Sequence[Accumulator], window: Window) -> tuple[WindowStore, OverlappingTotals | None]:
+    if not isinstance(window, HoppingWindow):
+        return WindowStore(accumulators), None
+    store = WindowStore(accumulators, window.counts_in)
+    return store, OverlappingTotals(store, window.size_ms, window.offset_ms)
 
 
 def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:

@@ -20,7 +20,7 @@ def fingerprint(aggregate: WindowAggregate) -> str:
     parts = {
         "format": _FORMAT,
         "key": [field.kind.value for field in aggregate.key.key_fields],
-        "window": [window.kind, window.size_ms, window.step_ms, window.offset_ms],
+        "window": window.identity,
         "outputs": [
             [name, aggregator.function.value, aggregator.input_field(schema).kind.value]
             for name, aggregator in aggregate.outputs.items()

@@ -22,7 +22,7 @@ import msgspec
 import polars as pl
 
 from streamkit.errors import DeclarationError, SchemaError
-from streamkit.eventtime.windows import FixedWindow
+from streamkit.eventtime.windows import Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.expressions import expression_text
 from streamkit.plan.topic import Topic
@@ -337,7 +337,7 @@ class WindowAggregate(Node):
 
     keyed: Node  # a Keyed, or stateless steps behind one that keep its key
     key: Keyed
-    window: FixedWindow
+    window: Window
     name: str
     outputs: Mapping[str, Aggregator]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from streamkit.errors import TopicError
 from streamkit.eventtime.inputs import TaskTime
 from streamkit.eventtime.watermark import PartitionWatermark
-from streamkit.eventtime.windows import FixedWindow
+from streamkit.eventtime.windows import Window
 from streamkit.kafka.client import TopicInfo, TopicPartition
 from streamkit.operators.chain import build_chain
 from streamkit.operators.operator import Failures, Output
@@ -112,7 +112,7 @@ class Layout:
             return [tuple(TopicPartition(topic, number) for topic in topics) for number in range(self._tasks[part.name])]
         return [(TopicPartition(topic, number),) for topic in topics for number in range(self._partitions[topic])]
 
-    def windows_behind(self, repartition: Repartition) -> tuple[FixedWindow, ...]:
+    def windows_behind(self, repartition: Repartition) -> tuple[Window, ...]:
         """The windows that wait for time through this repartition topic."""
         return tuple(store.window for store in self.topology.reader_of(repartition).stores)
 

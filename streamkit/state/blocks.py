@@ -3,11 +3,12 @@
 A block is a msgpack array, readable with any msgpack library:
 
     [version, fingerprint, [section, ...]]
-    section = [pane_end, rows, keys, [[cell, ...] per accumulator]]
+    section = [pane_end, rows, keys, [[cell, ...] per accumulator], since]
 
-``keys`` and each cell are either raw little-endian bytes (int64 or float64, named by the accumulator) or a msgpack array of
-objects. Values outside msgpack's own types travel as extensions: 1 Decimal, 2 date, 3 datetime, 4 tuple. A later block overrides
-an earlier one row by row; rows of closed windows are dropped by the time record (`time_record.py`).
+``since`` is the end of the first window in which these rows count: the pane's own end, but for hopping windows. ``keys`` and
+each cell are either raw little-endian bytes (int64 or float64, named by the accumulator) or a msgpack array of objects. Values
+outside msgpack's own types travel as extensions: 1 Decimal, 2 date, 3 datetime, 4 tuple. A later block overrides an earlier one
+row by row; rows of closed windows are dropped by the time record (`time_record.py`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ import numpy as np
 from streamkit.errors import StateError
 from streamkit.state.accumulators import Accumulator
 from streamkit.state.key_index import Keys
-from streamkit.state.window_store import Entries
+from streamkit.state.window_store import Entries, PaneId
 
-VERSION = 1
+VERSION = 2
 
 
 class _Section(msgspec.Struct, array_like=True):
@@ -33,6 +34,7 @@ class _Section(msgspec.Struct, array_like=True):
     rows: int
     keys: bytes | list[Any]
     cells: list[list[bytes | list[Any]]]
+    since: int | None = None  # format 1 had no windows that overlap
 
 
 class _Block(msgspec.Struct, array_like=True):
@@ -52,7 +54,13 @@ def encode_block(fingerprint: str, sections: Sequence[Entries]) -> bytes:
             VERSION,
             fingerprint,
             [
-                _Section(e.pane_end, len(e), _pack_column(e.keys), [[_pack_column(cell) for cell in cells] for cells in e.cells])
+                _Section(
+                    e.pane.end,
+                    len(e),
+                    _pack_column(e.keys),
+                    [[_pack_column(cell) for cell in cells] for cells in e.cells],
+                    e.pane.since,
+                )
                 for e in sections
             ],
         )
@@ -75,7 +83,9 @@ def decode_block(data: bytes, fingerprint: str, accumulators: Sequence[Accumulat
         raise shape_changed(store, block.fingerprint, fingerprint)
     return [
         Entries(
-            s.pane_end, _unpack_keys(s.keys), [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)]
+            PaneId(s.pane_end, s.pane_end if s.since is None else s.since),
+            _unpack_keys(s.keys),
+            [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)],
         )
         for s in block.sections
     ]

@@ -18,7 +18,7 @@ from streamkit.state.accumulators import Accumulator
 from streamkit.state.blocks import decode_block, encode_block
 from streamkit.state.key_index import Slots
 from streamkit.state.time_record import TimeRecord
-from streamkit.state.window_store import Entries, WindowStore
+from streamkit.state.window_store import Entries, PaneId, WindowStore
 
 MAX_BLOCK_ROWS = 16_384
 MAX_BLOCK_BYTES = 800_000
@@ -32,7 +32,7 @@ ChangelogRecord = tuple[bytes, bytes | None]
 class _BlockRef:
     key: bytes
     rows: int
-    slots: dict[int, list[Slots]]  # pane end -> slots
+    slots: dict[PaneId, list[Slots]]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class BlockChangelog:
 
     def collect(self, store: WindowStore, time: TimeRecord) -> Iterator[ChangelogRecord]:
         """The records of one transaction: blocks, tombstones, and the time record last."""
-        dropped = self._drop_closed(time.closed_through)
+        dropped = self._drop_closed(store, time.closed_through)
         dropped += self._rewrite_oldest(store)
         for sections in _batches(store.take_dirty()):
             yield from self._write(sections)
@@ -63,9 +63,9 @@ class BlockChangelog:
             yield ref.key, None
         yield time_record.KEY, time_record.encode(time)
 
-    def _drop_closed(self, closed_through: int) -> list[_BlockRef]:
+    def _drop_closed(self, store: WindowStore, closed_through: int) -> list[_BlockRef]:
         dropped = []
-        while self._directory and max(self._directory[0].slots) <= closed_through:
+        while self._directory and max(map(store.needed_through, self._directory[0].slots)) <= closed_through:
             dropped.append(self._pop())
         return dropped
 
@@ -73,9 +73,9 @@ class BlockChangelog:
         dropped: list[_BlockRef] = []
         while self._directory and self._rows > 2 * len(store) + REWRITE_SLACK_ROWS:
             ref = self._pop()
-            for pane_end, parts in ref.slots.items():
+            for pane, parts in ref.slots.items():
                 for slots in parts:
-                    store.mark_dirty(pane_end, slots)
+                    store.mark_dirty(pane, slots)
             dropped.append(ref)
         return dropped
 
@@ -101,7 +101,7 @@ class BlockChangelog:
             slots, entries = sections[0]
             if len(entries) == 1:
                 raise StateError(
-                    f"store '{self.store_name}': the state of key {entries.keys[0]!r} in the window ending at {entries.pane_end} "
+                    f"store '{self.store_name}': the state of key {entries.keys[0]!r} in the pane ending at {entries.pane.end} "
                     f"takes {size} bytes, over the limit of {self.max_block_bytes} for one changelog record"
                 )
             middle = len(entries) // 2
@@ -112,7 +112,7 @@ class BlockChangelog:
     def _remember(self, key: bytes, sections: list[tuple[Slots, Entries]]) -> None:
         ref = _BlockRef(key, sum(len(entries) for _, entries in sections), {})
         for slots, entries in sections:
-            ref.slots.setdefault(entries.pane_end, []).append(slots)
+            ref.slots.setdefault(entries.pane, []).append(slots)
         self._directory.append(ref)
         self._rows += ref.rows
 
@@ -134,14 +134,14 @@ class BlockChangelog:
 
 
 def _slice(entries: Entries, part: slice) -> Entries:
-    return Entries(entries.pane_end, entries.keys[part], [[cell[part] for cell in cells] for cells in entries.cells])
+    return Entries(entries.pane, entries.keys[part], [[cell[part] for cell in cells] for cells in entries.cells])
 
 
-def _batches(dirty: Iterator[tuple[int, Slots, Entries]]) -> Iterator[list[tuple[Slots, Entries]]]:
+def _batches(dirty: Iterator[tuple[Slots, Entries]]) -> Iterator[list[tuple[Slots, Entries]]]:
     """Sections put together to blocks of at most MAX_BLOCK_ROWS rows; a longer pane is cut."""
     block: list[tuple[Slots, Entries]] = []
     rows = 0
-    for _, slots, entries in dirty:
+    for slots, entries in dirty:
         for start in range(0, len(entries), MAX_BLOCK_ROWS):
             part = slice(start, start + MAX_BLOCK_ROWS)
             section = (slots[part], _slice(entries, part))

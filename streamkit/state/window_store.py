@@ -1,32 +1,43 @@
-"""The open windows of one aggregation in one task: a pane per window end, each with its own keys and flat accumulators.
+"""The open windows of one aggregation in one task: panes, each with its own keys and flat accumulators.
 
-Memory is bounded by what is open: closing a window frees its pane with all its keys. Per entry there are the cells (8 bytes
-each), the key (24-60 bytes for int64 with its table, more for objects) and one dirty byte. Nothing here knows of Kafka:
+Memory is bounded by what is open: closing the last window of a pane frees it with all its keys. Per entry there are the cells (8
+bytes each), the key (24-60 bytes for int64 with its table, more for objects) and one dirty byte. Nothing here knows of Kafka:
 `take_dirty` and `load` are how entries leave for and come back from a changelog.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.columns import Column
-from streamkit.state.accumulators import Accumulator, CannotAddError, Cells
+from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError, Cells
 from streamkit.state.key_index import IntKeys, KeyIndex, Keys, ObjectKeys, Slots, index_for
 
 Int64s = npt.NDArray[np.int64]
+CountsIn = Callable[[int], tuple[int, int]]
 _FIRST_CAPACITY = 64
+
+
+class PaneId(NamedTuple):
+    """A pane: where it ends, and the end of the first window in which its rows count.
+
+    That is the first window that holds it, or, where windows overlap, a later one for records that were late for the first.
+    """
+
+    end: int
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Rows of one pane: the keys and, for every accumulator in order, its cells."""
+    """Rows of one pane, or of a window (named by its end twice): the keys, and the cells of every accumulator in order."""
 
-    pane_end: int
+    pane: PaneId
     keys: Keys
     cells: list[Cells]
 
@@ -35,7 +46,7 @@ class Entries:
 
 
 class Pane:
-    """One window end: key index, cells, dirty marks."""
+    """Key index, cells, dirty marks."""
 
     __slots__ = ("_accumulators", "_capacity", "_expected", "cells", "dirty", "has_dirty", "index")
 
@@ -71,14 +82,24 @@ class Pane:
         self.dirty[slots] = True
         self.has_dirty = True
 
-    def entries(self, pane_end: int, slots: Slots | None = None) -> Entries:
-        """The rows at these slots, or all of them; copies."""
+    def merge(self, entries: Entries) -> Slots:
+        """Adds other rows to those of the same keys; gives their slots."""
+        slots = self.slots(entries.keys)
+        for acc, cells, other in zip(self._accumulators, self.cells, entries.cells, strict=True):
+            try:
+                acc.merge(cells, slots, other)
+            except CannotAddError as error:
+                raise CannotMergeError(entries.keys[error.index], error.reason) from error
+        return slots
+
+    def entries(self, pane: PaneId, slots: Slots | None = None) -> Entries:
+        """The rows at these slots, or all of them (then views, not copies)."""
         size = len(self.index)
         if slots is None:
-            return Entries(pane_end, self.index.keys(), [[cell[:size] for cell in cells] for cells in self.cells])
+            return Entries(pane, self.index.keys(), [[cell[:size] for cell in cells] for cells in self.cells])
         keys = self.index.keys()
         chosen = [keys[slot] for slot in slots.tolist()] if isinstance(keys, list) else keys[slots]
-        return Entries(pane_end, chosen, [[cell[slots] for cell in cells] for cells in self.cells])
+        return Entries(pane, chosen, [[cell[slots] for cell in cells] for cells in self.cells])
 
     def _grow(self) -> None:
         capacity = max(_FIRST_CAPACITY, 1 << (max(len(self.index), self._expected) - 1).bit_length())
@@ -96,7 +117,7 @@ class Pane:
 class _Update:
     """A batch's share of one pane, looked up but not yet added."""
 
-    pane_end: int
+    id: PaneId
     pane: Pane
     size_before: int
     slots: Slots
@@ -112,129 +133,164 @@ class _Update:
 
 
 class WindowStore:
-    """Panes by their end. `update` is all or nothing: a value that cannot be added raises and changes no cell."""
+    """Panes by their id. `update` is all or nothing: a value that cannot be added raises and changes no cell."""
 
-    def __init__(self, accumulators: Sequence[Accumulator]) -> None:
-        self._accumulators = tuple(accumulators)
-        self._panes: dict[int, Pane] = {}
+    def __init__(self, accumulators: Sequence[Accumulator], counts_in: CountsIn | None = None) -> None:
+        """``counts_in``: pane end -> the ends of the first and the last window in which it counts; by default each pane belongs
+        to the one window that ends with it."""
+        self.accumulators = tuple(accumulators)
+        self._counts_in = counts_in
+        self._panes: dict[PaneId, Pane] = {}
+        self._extra: set[PaneId] = set()  # those that do not count in the first window of their pane
         self._last_size = 0  # of the pane that was closed last: what the next ones will likely grow to
 
     def __len__(self) -> int:
-        """Entries: (window end, key) pairs."""
+        """Entries: (pane, key) pairs."""
         return sum(map(len, self._panes.values()))
 
     @property
-    def pane_ends(self) -> list[int]:
+    def panes(self) -> list[PaneId]:
+        """Oldest first."""
         return sorted(self._panes)
 
     @property
-    def first_end(self) -> int | None:
-        return min(self._panes, default=None)
+    def extra_panes(self) -> list[PaneId]:
+        """Oldest first: the rows that were late for the first windows of their pane."""
+        return sorted(self._extra)
 
-    def update(self, pane_ends: Int64s, keys: Keys, inputs: Sequence[Column | None]) -> None:
-        """Adds a batch in record order. CannotAddError names the index within the batch."""
-        updates = [self._prepare(end, at, keys, inputs) for end, at in _groups(pane_ends)]
+    @property
+    def first_window_end(self) -> int | None:
+        """The end of the first window in which anything counts."""
+        return min((pane.since for pane in self._panes), default=None)
+
+    def needed_through(self, pane: PaneId) -> int:
+        """The end of the last window that the pane's rows count in as they are: behind it they are of no use."""
+        return pane.end if self._counts_in is None else self._counts_in(pane.end)[1]
+
+    # ---- records
+
+    def update(self, pane_ends: Int64s, since: Int64s | None, keys: Keys, inputs: Sequence[Column | None]) -> None:
+        """Adds a batch in record order. ``since`` is that of `PaneId`, None where every record counts from the pane's first
+        window on. CannotAddError names the index within the batch."""
+        updates = [self._prepare(pane, at, keys, inputs) for pane, at in self._groups(pane_ends, since)]
         try:
             for update in updates:
-                update.check(self._accumulators)
+                update.check(self.accumulators)
         except CannotAddError:
             for update in reversed(updates):
                 self._undo(update)
             raise
         for update in updates:
-            for acc, cells, column in zip(self._accumulators, update.pane.cells, update.inputs, strict=True):
+            for acc, cells, column in zip(self.accumulators, update.pane.cells, update.inputs, strict=True):
                 acc.add(cells, update.slots, column)
             update.pane.mark(update.slots)
 
-    def _prepare(self, end: int, at: Int64s | None, keys: Keys, inputs: Sequence[Column | None]) -> _Update:
+    def _groups(self, pane_ends: Int64s, since: Int64s | None) -> Iterator[tuple[PaneId, Int64s | None]]:
+        """(pane, positions) for each pane of a batch, oldest first; positions None if it is the only one."""
+        if not len(pane_ends):
+            return
+        if since is None and pane_ends.min() == pane_ends.max():
+            yield self._id(int(pane_ends[0])), None
+            return
+        order = np.argsort(pane_ends, kind="stable") if since is None else np.lexsort((since, pane_ends))
+        ordered = pane_ends[order]
+        differs = ordered[1:] != ordered[:-1]
+        if since is not None:
+            differs |= since[order][1:] != since[order][:-1]
+        for at in np.split(order, np.flatnonzero(differs) + 1):  # both sorts are stable: record order is kept within a pane
+            end = int(pane_ends[at[0]])
+            yield self._id(end) if since is None else PaneId(end, int(since[at[0]])), at
+
+    def _id(self, end: int) -> PaneId:
+        return PaneId(end, end if self._counts_in is None else self._counts_in(end)[0])
+
+    def _prepare(self, pane_id: PaneId, at: Int64s | None, keys: Keys, inputs: Sequence[Column | None]) -> _Update:
         if at is not None:
             keys = _take_keys(keys, at)
             inputs = [None if column is None else column.take(at) for column in inputs]
-        pane = self._pane(end, keys)
-        return _Update(end, pane, len(pane), pane.slots(keys), inputs, at)
+        pane = self._pane(pane_id, keys)
+        return _Update(pane_id, pane, len(pane), pane.slots(keys), inputs, at)
 
     def _undo(self, update: _Update) -> None:
         """Takes back the slots that a refused batch had made, or its keys would show up as empty results."""
         if update.size_before:
             update.pane.truncate(update.size_before)
         else:
-            self._panes.pop(update.pane_end, None)
+            self._forget(update.id)
+
+    def _pane(self, pane_id: PaneId, keys: Keys) -> Pane:
+        pane = self._panes.get(pane_id)
+        if pane is None:
+            pane = self._panes[pane_id] = Pane(self.accumulators, keys, self._last_size)
+            if pane_id != self._id(pane_id.end):
+                self._extra.add(pane_id)
+        return pane
+
+    # ---- windows
 
     def close(self, pane_end: int) -> Entries | None:
-        """Takes a pane out; None if nothing is open there."""
-        pane = self._panes.pop(pane_end, None)
+        """Takes out the pane that is a window by itself; None if nothing is open there."""
+        pane = self._panes.pop(PaneId(pane_end, pane_end), None)
         if pane is None:
             return None
         self._last_size = len(pane)
-        return pane.entries(pane_end)
-
-    def _pane(self, pane_end: int, keys: Keys) -> Pane:
-        pane = self._panes.get(pane_end)
-        if pane is None:
-            pane = self._panes[pane_end] = Pane(self._accumulators, keys, self._last_size)
-        return pane
+        return pane.entries(PaneId(pane_end, pane_end))
 
     def roll(self, entries: Entries, into: int) -> None:
         """Adds a closed pane's entries to a later pane (cumulating windows)."""
-        pane = self._pane(into, entries.keys)
-        slots = pane.slots(entries.keys)
-        for acc, cells, other in zip(self._accumulators, pane.cells, entries.cells, strict=True):
-            acc.merge(cells, slots, other)
-        pane.mark(slots)
+        pane = self._pane(PaneId(into, into), entries.keys)
+        pane.mark(pane.merge(entries))
+
+    def get(self, pane: PaneId) -> Entries:
+        return self._panes[pane].entries(pane)
 
     def results(self, entries: Entries) -> list[Column]:
-        return [acc.result(cells) for acc, cells in zip(self._accumulators, entries.cells, strict=True)]
+        return [acc.result(cells) for acc, cells in zip(self.accumulators, entries.cells, strict=True)]
 
-    def take_dirty(self) -> Iterator[tuple[int, Slots, Entries]]:
+    def drop_through(self, window_end: int) -> None:
+        """Forgets every pane that no window after this one needs."""
+        for pane in self.panes:
+            if self.needed_through(pane) > window_end:
+                return  # and so are all that end later
+            self._last_size = len(self._panes[pane])
+            self._forget(pane)
+
+    def _forget(self, pane: PaneId) -> None:
+        self._panes.pop(pane, None)
+        self._extra.discard(pane)
+
+    def entries(self) -> Iterator[Entries]:
+        """All open rows, oldest pane first."""
+        for pane in self.panes:
+            yield self.get(pane)
+
+    # ---- changelog
+
+    def take_dirty(self) -> Iterator[tuple[Slots, Entries]]:
         """Every pane's changed rows since the last call, with their slots; marks are cleared."""
-        for end in self.pane_ends:
-            pane = self._panes[end]
+        for pane_id in self.panes:
+            pane = self._panes[pane_id]
             if pane.has_dirty:
                 slots = np.flatnonzero(pane.dirty)
                 pane.dirty[slots] = False
                 pane.has_dirty = False
-                yield end, slots, pane.entries(end, slots)
+                yield slots, pane.entries(pane_id, slots)
 
-    def mark_dirty(self, pane_end: int, slots: Slots) -> bool:
+    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> bool:
         """Has these rows written again with the next commit; False if the pane is closed."""
-        pane = self._panes.get(pane_end)
+        pane = self._panes.get(pane_id)
         if pane is not None:
             pane.mark(slots)
         return pane is not None
 
     def load(self, entries: Entries) -> Slots:
         """Sets rows to absolute values (restore); later calls override earlier ones. Gives their slots."""
-        pane = self._pane(entries.pane_end, entries.keys)
+        pane = self._pane(entries.pane, entries.keys)
         slots = pane.slots(entries.keys)
         for cells, loaded in zip(pane.cells, entries.cells, strict=True):
             for cell, values in zip(cells, loaded, strict=True):
                 cell[slots] = values
         return slots
-
-    def drop_through(self, pane_end: int) -> None:
-        """Forgets every pane that ends at or before this (they were closed)."""
-        for end in [end for end in self._panes if end <= pane_end]:
-            del self._panes[end]
-
-    def entries(self) -> Iterator[Entries]:
-        """All open rows, oldest pane first."""
-        for end in self.pane_ends:
-            yield self._panes[end].entries(end)
-
-
-def _groups(pane_ends: Int64s) -> Iterator[tuple[int, Int64s | None]]:
-    """(pane end, positions) for each pane of a batch, oldest first; positions None if it is the only one."""
-    if not len(pane_ends):
-        return
-    low, high = int(pane_ends.min()), int(pane_ends.max())
-    if low == high:
-        yield low, None
-        return
-    order = np.argsort(pane_ends, kind="stable")  # stable: record order is kept within a pane
-    ordered = pane_ends[order]
-    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    for at in np.split(order, cuts):
-        yield int(pane_ends[at[0]]), at
 
 
 def _take_keys(keys: Keys, at: Int64s) -> Keys:

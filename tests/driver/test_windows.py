@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import streamkit as sk
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
-from tests.support.reference import NEVER, Grid, Reference, Seen, closed, summary, windowed
+from tests.support.reference import NEVER, Grid, Hops, Reference, Seen, Windows, closed, summary, windowed
 
 EVENTS, RESULTS, LATE = "events", "results", "late"
 BASE_MS = 1_586_937_600_000
@@ -30,20 +30,25 @@ class Event(sk.Model):
     at: int
 
 
-GRIDS = {
+GRIDS: dict[str, Windows] = {
     "tumbling": Grid(10, 10),
     "tumbling-offset-grace": Grid(10, 10, -3, 7),
     "cumulating": Grid(12, 3),
     "cumulating-offset-grace": Grid(12, 4, 5, 6),
+    "hopping": Hops(12, 3),
+    "hopping-offset-grace": Hops(12, 4, 5, 6),
+    "hopping-size-no-multiple": Hops(10, 4, 0, 3),
 }
 
 
-def make_app(grid: Grid, keyed: str) -> sk.App:
+def make_app(grid: Windows, keyed: str) -> sk.App:
     app = sk.App("windows")
     events = app.stream(sk.Topic(EVENTS, key=str, value=Event), event_time=sk.event_time("at", out_of_orderness="3ms"))
     keyed_by = {"column": lambda: events.key_by("key"), "record-key": events.by_record_key, "globally": events.globally}[keyed]()
     durations = {"offset": f"{grid.offset_ms}ms", "grace": f"{grid.grace_ms}ms"}
-    if grid.step_ms == grid.size_ms:
+    if isinstance(grid, Hops):
+        window = sk.hopping(f"{grid.size_ms}ms", f"{grid.hop_ms}ms", **durations)
+    elif grid.step_ms == grid.size_ms:
         window = sk.tumbling(f"{grid.size_ms}ms", **durations)
     else:
         window = sk.cumulating(f"{grid.size_ms}ms", f"{grid.step_ms}ms", **durations)
@@ -117,13 +122,13 @@ def task_watermark(reference: Reference, keyed: str, key: str | None) -> int:
     return min(reference.watermarks.values(), default=NEVER)
 
 
-def check_open(rig: Rig, reference: Reference, grid: Grid, keyed: str) -> None:
+def check_open(rig: Rig, reference: Reference, grid: Windows, keyed: str) -> None:
     """Before the end: closed are exactly the windows that the watermark has passed, and the state is what the others hold."""
     groups = list(reference.values)
     done = {g: reference.values[g] for g in groups if g in closed(reference, grid, task_watermark(reference, keyed, g[0]))}
     assert results(rig, keyed) == expected_results(done)
     assert late_numbers(rig) == sorted(reference.late)
-    if grid.step_ms != grid.size_ms:  # panes are put together when they close
+    if isinstance(grid, Grid) and grid.step_ms != grid.size_ms:  # panes are put together when they close
         return
     held = {}
     for row in rig.store("agg"):
@@ -139,7 +144,7 @@ def check_all(rig: Rig, reference: Reference, keyed: str) -> None:
     assert rig.cluster.open_transactions() == []
 
 
-def undisturbed(grid: Grid, keyed: str, partitions: int, records: list[Seen]) -> Rig:
+def undisturbed(grid: Windows, keyed: str, partitions: int, records: list[Seen]) -> Rig:
     """One worker, all records in one batch."""
     rig = Rig(make_app(grid, keyed), partitions)
     for record in records:

@@ -55,8 +55,9 @@ def windowed(
     return app
 
 
-def make_window(kind: str, size: str, step: str = "", **options: str) -> Any:
-    return sk.tumbling(size, **options) if kind == "tumbling" else sk.cumulating(size, step, **options)
+def make_window(kind: str, *sizes: str, **options: Any) -> Any:
+    """``{"kind": "hopping", "size": "1m", ...}`` is ``sk.hopping(size="1m", ...)``."""
+    return getattr(sk, kind)(*sizes, **options)
 
 
 def bids() -> sk.App:

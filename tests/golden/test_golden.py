@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import streamkit as sk
 from tests.golden.pipelines import PIPELINES
+from tests.support.golden import CASES as CASES_DIR
+from tests.support.golden import drawn, to_text
 
-CASES = {path.stem: json.loads(path.read_text()) for path in sorted(Path(__file__).with_name("cases").glob("*.json"))}
+CASES = {path.stem: json.loads(path.read_text()) for path in sorted(CASES_DIR.glob("*.json"))}
 
 
 class Run:
@@ -108,13 +109,21 @@ WAYS: tuple[Callable[[dict[str, Any]], dict[str, list[Any]]], ...] = (
 )  # fmt: skip
 
 
+def expected(case: dict[str, Any]) -> dict[str, list[Any]]:
+    return {topic: sorted(rows, key=by_window) for topic, rows in case["output"].items()}
+
+
 def test_there_are_cases() -> None:
-    assert len(CASES) >= 20
+    assert len(CASES) >= 70
+
+
+def test_drawn_cases_are_what_the_reference_gives_today() -> None:
+    for name, content in drawn():
+        assert (CASES_DIR / f"{name}.json").read_text() == to_text(content), f"{name}: run python -m tests.support.golden"
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str, way: Callable[[dict[str, Any]], dict[str, list[Any]]]) -> None:
     case = CASES[name]
-    expected = {topic: sorted(rows, key=by_window) for topic, rows in case["output"].items()}
-    assert way(case) == expected, case["about"]
+    assert way(case) == expected(case), case["about"]

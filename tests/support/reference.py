@@ -44,6 +44,29 @@ class Grid:
         return [(start, end) for end in ends if start <= at_ms < end]
 
 
+@dataclass(frozen=True, slots=True)
+class Hops:
+    """Windows [start, start + size) that begin at offset + n * hop."""
+
+    size_ms: int
+    hop_ms: int
+    offset_ms: int = 0
+    grace_ms: int = 0
+
+    def windows_of(self, at_ms: int) -> list[tuple[int, int]]:
+        """Every window that holds this time: tried one after the other, from well before it."""
+        start = self.offset_ms + ((at_ms - self.size_ms - abs(self.offset_ms)) // self.hop_ms - 2) * self.hop_ms
+        found = []
+        while start <= at_ms:
+            if at_ms < start + self.size_ms:
+                found.append((start, start + self.size_ms))
+            start += self.hop_ms
+        return found
+
+
+Windows = Grid | Hops
+
+
 @dataclass(slots=True)
 class Reference:
     """(key, start, end) -> the values that count there; the numbers of the late records; each partition's last watermark."""
@@ -65,7 +88,7 @@ def summary(values: Sequence[int | None]) -> tuple[int, int | None, int | None, 
     return len(values), sum(there), min(there), max(there), Fraction(sum(there), len(there))
 
 
-def windowed(records: Iterable[Seen], grid: Grid, out_of_orderness_ms: int, partitions: int) -> Reference:
+def windowed(records: Iterable[Seen], grid: Windows, out_of_orderness_ms: int, partitions: int) -> Reference:
     """All input of all partitions; each partition's records in their order."""
     found = Reference(watermarks=dict.fromkeys(range(partitions), NEVER))
     for record in records:
@@ -81,13 +104,13 @@ def windowed(records: Iterable[Seen], grid: Grid, out_of_orderness_ms: int, part
     return found
 
 
-def closed(reference: Reference, grid: Grid, watermark: int) -> dict[tuple[Any, int, int], list[int | None]]:
+def closed(reference: Reference, grid: Windows, watermark: int) -> dict[tuple[Any, int, int], list[int | None]]:
     """The windows that a watermark has closed."""
     return {group: values for group, values in reference.values.items() if watermark >= group[2] + grid.grace_ms - 1}
 
 
 def chained(
-    first: Mapping[tuple[Any, int, int], Sequence[int | None]], grid: Grid
+    first: Mapping[tuple[Any, int, int], Sequence[int | None]], grid: Windows
 ) -> dict[tuple[Any, int, int], tuple[int, int]]:
     """A window over results of windows: (key, start, end) -> (results in it, sum of their sums). A result's time is its end - 1.
     No result is late."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamkit.eventtime.watermark import NO_TIME
-from streamkit.eventtime.windows import FixedWindow
+from streamkit.eventtime.windows import Window
 from streamkit.runtime.control import TaskWord
 
 
@@ -21,7 +21,7 @@ class LastWord:
 
 
 def due(
-    word: TaskWord, last: LastWord | None, *, now: float, windows: Sequence[FixedWindow], interval_s: float, heartbeat_s: float
+    word: TaskWord, last: LastWord | None, *, now: float, windows: Sequence[Window], interval_s: float, heartbeat_s: float
 ) -> bool:
     """Whether this word must go out with the next transaction.
 
@@ -37,7 +37,7 @@ def due(
     return now - last.at >= heartbeat_s
 
 
-def _closes(window: FixedWindow, before: int, after: int) -> bool:
+def _closes(window: Window, before: int, after: int) -> bool:
     if before == NO_TIME:
         return True
     ends = window.first_open_end(np.array([before, after], np.int64))

@@ -10,7 +10,8 @@ import pytest
 
 import streamkit as sk
 from streamkit.errors import DeclarationError, ExpressionError, SchemaError
-from streamkit.eventtime.windows import FixedWindow
+from streamkit.eventtime.calendar import CalendarWindow
+from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, TumblingWindow
 
 
 class Order(sk.Model):
@@ -33,11 +34,15 @@ def row(keyed, **outputs):
 
 
 def test_windows():
-    assert sk.tumbling("1m") == FixedWindow("tumbling", 60_000, 60_000)
-    assert sk.tumbling(timedelta(hours=1), offset="-5m", grace="10s") == FixedWindow(
-        "tumbling", 3_600_000, 3_600_000, -300_000, 10_000
+    assert sk.tumbling("1m") == TumblingWindow(size_ms=60_000, step_ms=60_000)
+    assert sk.tumbling(timedelta(hours=1), offset="-5m", grace="10s") == TumblingWindow(
+        size_ms=3_600_000, step_ms=3_600_000, offset_ms=-300_000, grace_ms=10_000
     )
-    assert sk.cumulating("10m", "2m", grace="1s") == FixedWindow("cumulating", 600_000, 120_000, 0, 1_000)
+    assert sk.cumulating("10m", "2m", grace="1s") == CumulatingWindow(size_ms=600_000, step_ms=120_000, grace_ms=1_000)
+    assert sk.hopping("10m", hop="4m", offset="1m") == HoppingWindow(size_ms=600_000, step_ms=240_000, offset_ms=60_000)
+    assert sk.calendar("week", tz="Europe/Tallinn", first_day="sunday", grace="1h") == CalendarWindow(
+        unit="week", zone="Europe/Tallinn", first_day="sunday", grace_ms=3_600_000
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,15 @@ def test_windows():
         (lambda: sk.cumulating("10m", step="3m"), "must be a multiple of step"),
         (lambda: sk.cumulating("10m", step="0s"), "step must be longer than 0"),
         (lambda: sk.cumulating("10m", step="20m"), "must be a multiple of step"),
+        (lambda: sk.hopping("10m", hop="0s"), "hop must be longer than 0"),
+        (lambda: sk.hopping("0s", hop="1s"), "size must be longer than 0"),
+        (lambda: sk.hopping("10m", hop="11m"), r"hop \(11m\) must not be longer than size \(10m\)"),
+        (lambda: sk.calendar("fortnight", tz="UTC"), "unit must be one of hour, day, .*, got 'fortnight'"),
+        (lambda: sk.calendar("day", tz="Europe/Atlantis"), "'Europe/Atlantis' is not a time zone"),
+        (lambda: sk.calendar("day", tz="../../etc/passwd"), "is not a time zone"),
+        (lambda: sk.calendar("day", tz=None), "None is not a time zone"),
+        (lambda: sk.calendar("week", tz="UTC", first_day="caturday"), "first_day must be one of monday, .*, got 'caturday'"),
+        (lambda: sk.calendar("day", tz="UTC", grace="-1s"), "grace: a duration must not be negative"),
     ],
 )
 def test_wrong_windows(window, said):
@@ -143,7 +157,7 @@ def test_the_name_is_kebab_case(orders):
 
 
 def test_a_window_is_a_window(orders):
-    with pytest.raises(DeclarationError, match=r'expected sk.tumbling\("1m"\)'):
+    with pytest.raises(DeclarationError, match=r'expected a window such as sk.tumbling\("1m"\)'):
         orders.globally().window("1m")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from streamkit.errors import FinishedError, LostOffsetError, StateError
 from streamkit.eventtime.watermark import NO_TIME
-from streamkit.eventtime.windows import FixedWindow
+from streamkit.eventtime.windows import TumblingWindow, Window
 from streamkit.kafka.client import Committed, TopicInfo, TopicPartition
 from streamkit.runtime.control import TaskWord
 from streamkit.runtime.decide.control import LastWord, due
@@ -114,14 +114,16 @@ def test_no_metadata_is_none() -> None:
 
 # ---- control.py
 
-WINDOW = FixedWindow("tumbling", 100, 100)
+WINDOW = TumblingWindow(size_ms=100, step_ms=100)
+WITH_GRACE = TumblingWindow(size_ms=100, step_ms=100, grace_ms=10)
+LONG = TumblingWindow(size_ms=1000, step_ms=1000)
 
 
 def word(frontier: int, state: str = "active") -> TaskWord:
     return TaskWord("sub", 0, frontier, state)
 
 
-def is_due(new: TaskWord, last: LastWord | None, now: float, *windows: FixedWindow) -> bool:
+def is_due(new: TaskWord, last: LastWord | None, now: float, *windows: Window) -> bool:
     return due(new, last, now=now, windows=windows, interval_s=1.0, heartbeat_s=3.0)
 
 
@@ -140,8 +142,14 @@ def is_due(new: TaskWord, last: LastWord | None, now: float, *windows: FixedWind
         (word(99), LastWord(word(5), 10.0), 10.0, (WINDOW,), True),  # [0, 100) closes at 99
         (word(198), LastWord(word(99), 10.0), 10.0, (WINDOW,), False),
         (word(6), LastWord(word(NO_TIME), 10.0), 10.0, (WINDOW,), True),  # the first time at all
-        (word(99), LastWord(word(5), 10.0), 10.0, (FixedWindow("t", 1000, 1000), WINDOW), True),  # any of several
-        (word(104), LastWord(word(10), 10.0), 10.0, (FixedWindow("t", 100, 100, 0, 10),), False),  # grace puts it off
+        (word(99), LastWord(word(5), 10.0), 10.0, (LONG, WINDOW), True),  # any of several
+        (
+            word(104),
+            LastWord(word(10), 10.0),
+            10.0,
+            (WITH_GRACE,),
+            False,
+        ),  # grace puts it off
     ],
 )
 def test_when_a_word_is_due(new, last, now, windows, expected):

@@ -43,7 +43,7 @@ def add(store: WindowStore, records: list[tuple[int, Any, int | None]]) -> None:
         keys = np.array(keys, np.int64)
     nullable = ints([v or 0 for _, _, v in records], [v is not None for _, _, v in records])
     whole = ints([v or 0 for _, _, v in records])
-    store.update(ends, keys, [None, nullable, nullable, whole, whole])
+    store.update(ends, None, keys, [None, nullable, nullable, whole, whole])
 
 
 def contents(store: WindowStore) -> dict[tuple[int, Any], tuple[Any, ...]]:
@@ -52,7 +52,7 @@ def contents(store: WindowStore) -> dict[tuple[int, Any], tuple[Any, ...]]:
         columns = [column.to_list() for column in store.results(entries)]
         keys = entries.keys if isinstance(entries.keys, list) else entries.keys.tolist()
         for key, *values in zip(keys, *columns, strict=True):
-            out[entries.pane_end, key] = tuple(values)
+            out[entries.pane.end, key] = tuple(values)
     return out
 
 
@@ -133,7 +133,7 @@ def test_sums_that_only_seem_to_overflow_are_kept() -> None:
 def test_objects_refuse_text_in_a_sum() -> None:
     store = WindowStore([accumulator("sum", Kind.ANY, nullable=True)])
     with pytest.raises(CannotAddError, match="a number is needed"):
-        store.update(np.array([10, 10]), ["a", "b"], [Column([1, "x"], None, Kind.ANY)])
+        store.update(np.array([10, 10]), None, ["a", "b"], [Column([1, "x"], None, Kind.ANY)])
     assert len(store) == 0
 
 
@@ -179,8 +179,8 @@ def test_restore_gives_back_what_was_committed(steps: list[tuple[list[tuple[int,
     store, writer, log, closed = new_store(), changelog(), Log(), 0
     for records, close in steps:
         add(store, [record for record in records if record[0] > closed])
-        if close and store.first_end is not None:
-            closed = store.first_end
+        if close and store.first_window_end is not None:
+            closed = store.first_window_end
             store.close(closed)
         log.records += writer.collect(store, at(closed))
     expected = contents(store)
@@ -215,11 +215,11 @@ def test_a_long_open_window_does_not_grow_the_log_without_bound() -> None:
 
 def test_large_blocks_are_cut_and_too_large_entries_named() -> None:
     store = WindowStore([accumulator("max", Kind.STR, nullable=False)])
-    store.update(np.array([10] * 8), [str(i) for i in range(8)], [Column(["x" * 300] * 8, None, Kind.STR)])
+    store.update(np.array([10] * 8), None, [str(i) for i in range(8)], [Column(["x" * 300] * 8, None, Kind.STR)])
     writer = BlockChangelog("texts", "f", [accumulator("max", Kind.STR, nullable=False)], "a", max_block_bytes=1000)
     blocks = [key for key, _ in writer.collect(store, at(0)) if key.startswith(b"block")]
     assert len(blocks) >= 3
-    store.update(np.array([10]), ["big"], [Column(["x" * 3000], None, Kind.STR)])
+    store.update(np.array([10]), None, ["big"], [Column(["x" * 3000], None, Kind.STR)])
     with pytest.raises(StateError, match=r"store 'texts'.*'big'"):
         list(writer.collect(store, at(0)))
 
