@@ -81,6 +81,10 @@ class ProxiedKafka(LocalKafka):
         self.down.add(node)
         super().kill(node)
 
+    def terminate(self, node: int) -> None:
+        self.down.add(node)
+        super().terminate(node)
+
     def pause(self, node: int) -> None:
         self.down.add(node)
         super().pause(node)
@@ -103,8 +107,12 @@ class ProxiedKafka(LocalKafka):
     def admin(self) -> AdminClient:
         """A new one, past the proxy and past nodes that are down: one that is kept would ask a stopped broker until its time-out.
         Keep a reference while you wait: with the client its answers go, too."""
+        return AdminClient(self.client_config())
+
+    def client_config(self) -> dict[str, str | int | float | bool]:
+        """Of a client of librdkafka that asks, past the proxy, the nodes that are up now."""
         up = ",".join(f"127.0.0.1:{self._ports[node - 1]}" for node in self._each_node() if node not in self.down)
-        return AdminClient({"bootstrap.servers": up, "socket.timeout.ms": 2_000, "reconnect.backoff.max.ms": 200, "log_level": 0})
+        return {"bootstrap.servers": up, "socket.timeout.ms": 2_000, "reconnect.backoff.max.ms": 200, "log_level": 0}
 
     def leaders(self, topic: str) -> dict[int, int]:
         """Partition -> node that leads it; -1 where nobody does."""

@@ -38,7 +38,7 @@ class Brokers:
         topic = SimpleNamespace(error=None, partitions={0: partition})
         return SimpleNamespace(topics={"bids": topic})
 
-    def describe_topics(self, asked, **_):
+    def describe_topics(self, *_, **__):
         if self.knows.pop(0):
             return {"bids": answered(SimpleNamespace(partitions=[0], topic_id="id"))}
         return {"bids": answered(error=ck.KafkaError.UNKNOWN_TOPIC_OR_PART)}
