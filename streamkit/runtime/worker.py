@@ -17,7 +17,7 @@ from typing import Any
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
-from streamkit.errors import FencedError, KafkaError, LostOffsetError, StateError
+from streamkit.errors import FencedError, KafkaError, LostOffsetError, RetriableError, StateError
 from streamkit.eventtime.inputs import InputState
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import KafkaClient, Polled, RecordBatch, TopicPartition
@@ -29,6 +29,7 @@ from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.idleness import Idleness
 from streamkit.runtime.lateness import LateReport
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.outage import Outage
 from streamkit.runtime.purge import Purge
 from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
 from streamkit.runtime.takeover import TakeOver, new_incarnation
@@ -79,6 +80,7 @@ class Worker:
         self._limit = RollbackLimit(transactional_id, clock)
         self._late = LateReport(instrument)
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
+        self._outage = Outage(self._admin, client.describe(), clock, instrument)
         self._topics = TopicGuard(layout, self._admin, clock, settings.topic_check_ms / 1000, instrument)
         self._purge = Purge(layout, self._admin, clock, settings, instrument)
         self._committer = Committer(
@@ -124,6 +126,8 @@ class Worker:
         try:
             self._topics.look()
             polled = self._poll(wait)
+            if self._broker_is_away(polled):
+                return Step()
             self._take_over.step()
             records = self._process(polled)
             self._advance_time()
@@ -145,8 +149,27 @@ class Worker:
         self._guard.enter("poll", patience(wait + 2 * self._settings.deadline_s))
         try:
             return self._consumer.poll(self._settings.max_records, wait)
+        except RetriableError as error:  # nothing came of it: what is in memory is as good as before
+            self._topics.suspect(error)
+            self._outage.poll_failed(error)
+            self._read_again()
+            return Polled()
         finally:
             self._guard.leave()
+
+    def _read_again(self) -> None:
+        """Records that a failed poll had taken are fetched once more."""
+        for task in self._tasks.running():
+            for tp, position in task.inputs.items():
+                self._consumer.seek(tp, position.next_offset)
+
+    def _broker_is_away(self, polled: Polled) -> bool:
+        if self._outage.over(heard=bool(polled.batches)):
+            return False
+        if self._take_over.restoring:  # begun anew afterwards: its patience is for logs that do not move
+            self._take_over.stop()
+            self._assignment.changed = True
+        return True
 
     def _process(self, polled: Polled) -> int:
         now = self._clock.monotonic()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import confluent_kafka as ck
 
+from streamkit.errors import RetriableError
 from streamkit.kafka.client import Committed, GroupMetadata, Polled, RebalanceListener, TopicPartition
 from streamkit.kafka.confluent import group_metadata
 from streamkit.kafka.confluent.classify import classify, error_of
@@ -31,7 +32,12 @@ class GroupConsumer:
         self._consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def poll(self, max_records: int, timeout: float) -> Polled:
-        return self._fetch.poll(max_records, timeout)
+        """RetriableError also where librdkafka itself says nothing: if no broker is connected any more and nothing came."""
+        polled = self._fetch.poll(max_records, timeout)
+        all_down, self.events.all_down = self.events.all_down, False
+        if all_down and not polled.batches and not polled.ends:
+            raise RetriableError(self.events.lately() or "no broker is connected", code="_ALL_BROKERS_DOWN", call="poll")
+        return polled
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self._fetch.pause(partitions)

@@ -113,6 +113,7 @@ class ErrorEvents:
         self._client = client
         self.refused: KafkaError | None = None
         self.fatal: KafkaError | None = None
+        self.all_down = False  # no broker was connected a moment ago
         self._trouble = ""
         self._trouble_at = 0.0
         self._repeats = Repeats()
@@ -121,6 +122,8 @@ class ErrorEvents:
         """Called by librdkafka while it is polled; must not raise."""
         if _is_refusal(error):
             self.refused = error
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.all_down = True
         if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.lately():  # which says nothing of why
             self.note(error.str())
         if self._repeats.is_news(error.str()):

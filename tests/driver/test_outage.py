@@ -1,0 +1,117 @@
+"""A poll that fails, and a Kafka that is away for a while: state stays in memory, nothing is lost or doubled, and it is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import streamkit as sk
+from streamkit.errors import RetriableError
+from tests.driver.rig import Rig
+
+
+class Event(sk.Model):
+    value: int
+
+
+def started() -> Rig:
+    app = sk.App("app")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, 2)
+    rig.join("a")
+    rig.settle()
+    return rig
+
+
+def send(rig: Rig, at_ms: int, *, partition: int = 0) -> None:
+    rig.cluster.append("events", b'{"value":1}', b"k", partition, at_ms)
+
+
+def totals(rig: Rig) -> list[int]:
+    return [json.loads(record.value or b"")["total"] for record in rig.cluster.read("results")]
+
+
+def fail_polls(rig: Rig, number: int, *, when: str = "before") -> None:
+    for _ in range(number):
+        rig.cluster.faults.inject("poll", when=when, error=RetriableError("no leader", code="LEADER_NOT_AVAILABLE", call="poll"))
+
+
+def lose_answers(rig: Rig, number: int) -> None:
+    for _ in range(number):
+        rig.cluster.faults.inject("topic_names", error=RetriableError("refused", code="_TRANSPORT", call="list_topics"))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_poll_that_fails_keeps_what_is_in_memory(when: str) -> None:
+    rig = started()
+    tasks = rig.processes["a"].worker.tasks
+    send(rig, 1_000)
+    fail_polls(rig, 3, when=when)  # "after": the records were taken from the consumer and are gone
+    rig.settle()
+    assert rig.cluster.faults.planted == []
+    send(rig, 1_050)
+    send(rig, 1_100)
+    rig.settle()
+    assert totals(rig) == [2]
+    assert rig.processes["a"].worker.tasks == tasks  # the same objects: nothing was made anew
+    assert rig.events.of("rolled-back") == []
+    assert len(rig.events.of("poll-retried")) == 1
+
+
+def test_while_kafka_is_away_nothing_is_tried_and_afterwards_it_goes_on() -> None:
+    rig = started()
+    tasks = rig.processes["a"].worker.tasks
+    send(rig, 1_000)
+    rig.settle()
+    committed = len(rig.events.of("commit"))
+    fail_polls(rig, 1)
+    lose_answers(rig, 20)
+    for _ in range(19):  # the failed poll asks as well
+        assert not rig.step("a")
+    assert len(rig.events.of("commit")) == committed
+    send(rig, 1_050)
+    send(rig, 1_100)
+    rig.settle()
+    assert totals(rig) == [2]
+    assert rig.processes["a"].worker.tasks == tasks
+    assert rig.events.of("rolled-back") == []
+    assert len(rig.events.of("waiting-for-broker")) == 2  # at once, and ten seconds later
+    assert len(rig.events.of("broker-back")) == 1
+
+
+def test_records_that_come_are_an_answer() -> None:
+    rig = started()
+    fail_polls(rig, 1)
+    lose_answers(rig, 20)
+    rig.step("a")
+    send(rig, 1_000)
+    rig.settle()
+    assert len(rig.events.of("broker-back")) == 1
+    rig.calm()
+    send(rig, 1_100)
+    rig.settle()
+    assert totals(rig) == [1]
+
+
+def test_an_outage_longer_than_a_restore_may_stall_does_not_end_the_service() -> None:
+    rig = started()
+    for _ in range(1_000):  # each its own commit, so that the changelog has more blocks than one step restores
+        send(rig, 1_000)
+        rig.step("a")
+    rig.settle()
+    rig.leave("a")
+    worker = rig.join("a")
+    while not worker.situation()["restoring"]:
+        rig.step("a")
+    fail_polls(rig, 1)
+    lose_answers(rig, 20 + rig.settings.restore_stall_ms // 1000)
+    rig.step("a")
+    began = rig.clock.monotonic()
+    while not rig.events.of("broker-back"):
+        rig.step("a")
+    assert rig.clock.monotonic() - began > rig.settings.restore_stall_ms / 1000
+    send(rig, 1_200)
+    rig.settle()
+    assert totals(rig) == [1_000]
