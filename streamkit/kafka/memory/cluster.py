@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, NamedTuple, Protocol
 
 from streamkit.clock import Clock, SystemClock
 from streamkit.kafka.client import Headers, NewTopic, TopicPartition
 from streamkit.kafka.memory.faults import Faults, When
-from streamkit.kafka.memory.server.broker import Broker
+from streamkit.kafka.memory.network import Direct, Network, Punctual
+from streamkit.kafka.memory.server import timers
+from streamkit.kafka.memory.server.broker import GROUP_REQUESTS, PARTITION_REQUESTS, TRANSACTION_REQUESTS, Broker, Ended
 from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.log import Isolation
-from streamkit.kafka.memory.server.requests.membership import leave_group
 from streamkit.kafka.memory.server.requests.produce import produce
 from streamkit.kafka.memory.server.requests.topics import create_topic
 from streamkit.kafka.memory.server.requests.transactions import fence_and_abort
@@ -31,8 +32,17 @@ class LogRecord(NamedTuple):
     headers: Headers
 
 
+class Process(Protocol):
+    """What has a background of its own: a `MemoryClient`."""
+
+    def background(self) -> float | None: ...
+
+
 class Cluster:
     """Topics, consumer groups and transactions in memory, for any number of `MemoryClient`s in any number of threads.
+
+    Nothing ends by time unless ``time_outs``: then sessions, rebalances and transactions that take too long end by the clock, at
+    the next request or while somebody waits. A simulation gives its own ``network`` and calls `run_due` at `next_due`.
 
     >>> cluster = Cluster(topics={"bids": 3})
     >>> cluster.append("bids", b"4.00", key=b"C", partition=1)
@@ -41,8 +51,18 @@ class Cluster:
     [(1, 0, b'4.00')]
     """
 
-    def __init__(self, clock: Clock | None = None, topics: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        topics: Mapping[str, int] | None = None,
+        *,
+        time_outs: bool = False,
+        network: Network | None = None,
+    ) -> None:
         self.broker = Broker(clock or SystemClock(), cluster_id="streamkit-embedded")
+        self._processes: list[Process] = []
+        direct = Punctual(self.broker, self._on_time) if time_outs else Direct(self.broker)
+        self.network: Network = network or direct
         self.faults = Faults()
         for name, partitions in (topics or {}).items():
             self.create_topic(name, partitions)
@@ -95,11 +115,13 @@ class Cluster:
             for row in zip(offsets, columns.timestamps, columns.keys, columns.values, headers, strict=True)
         ]
 
+    # ---- groups and transactions
+
     def members(self, group_id: str) -> dict[str, list[TopicPartition]]:
         """Member id -> its partitions, in the group's present generation."""
         with self.broker.changed:
             group = self.broker.groups.get(group_id)
-            return {m: list(member.assignment) for m, member in group.members.items()} if group is not None else {}
+            return group.assignments() if group is not None else {}
 
     def has_member(self, group_id: str, member_id: str) -> bool:
         return member_id in self.members(group_id)
@@ -108,9 +130,10 @@ class Cluster:
         """What the coordinator does when the session of a member has timed out: removes it and rebalances. The member
         learns it (`on_lost`) at its next poll."""
         with self.broker.changed:
-            for group_id, group in self.broker.groups.items():
-                if member_id in group.members:
-                    leave_group(self.broker, group_id, member_id)
+            for group in self.broker.groups.values():
+                if member_id in group.membership.members:
+                    group.expire(member_id, self.broker.clock.monotonic())
+                    self.broker.touch()
                     return
         raise ValueError(f"no group has a member '{member_id}'")
 
@@ -127,6 +150,60 @@ class Cluster:
                     fence_and_abort(self.broker, transaction)
                     return
         raise ValueError(f"'{transactional_id}' has no open transaction")
+
+    def observe(self, observer: Callable[[Ended], None]) -> None:
+        """Has every end of a transaction told, once per group whose offsets it held, at the moment they become visible."""
+        self.broker.observers.append(observer)
+
+    # ---- time
+
+    def next_due(self) -> float | None:
+        """When the brokers have something to do by themselves next (monotonic seconds), or None."""
+        with self.broker.changed:
+            return timers.next_due(self.broker)
+
+    def run_due(self) -> None:
+        """Ends what has taken too long by now: sessions, rebalances, transactions, outages."""
+        with self.broker.changed:
+            timers.run_due(self.broker)
+
+    def register(self, process: Process) -> None:
+        """Has the background of a process run with ``time_outs``."""
+        if isinstance(self.network, Punctual):
+            self._processes.append(process)
+
+    def _on_time(self) -> float | None:
+        """Heartbeats first: who lives is never late."""
+        dues = [process.background() for process in self._processes]
+        timers.run_due(self.broker)
+        return min((due for due in (*dues, timers.next_due(self.broker)) if due is not None), default=None)
+
+    # ---- faults
+
+    def move_coordinators(self, seconds: float, *, groups: bool = True, transactions: bool = True) -> None:
+        """The coordinators of all groups, of all transactional ids, or of both move to another broker: for half of the time
+        nobody is the coordinator, then the new one loads. What was acknowledged stays; sessions start anew."""
+        requests = (GROUP_REQUESTS if groups else frozenset()) | (TRANSACTION_REQUESTS if transactions else frozenset())
+        with self.broker.changed:
+            now = self.broker.clock.monotonic()
+            self.broker.begin_outage(requests, "NOT_COORDINATOR", now + seconds / 2)
+            self.broker.begin_outage(requests, "COORDINATOR_LOAD_IN_PROGRESS", now + seconds)
+            if groups:
+                for group in self.broker.groups.values():
+                    group.membership.postpone(now + seconds)
+
+    def move_leaders(self, seconds: float) -> None:
+        """Every partition gets another leader, with the next leader epoch; until then none answers."""
+        with self.broker.changed:
+            self.broker.begin_outage(PARTITION_REQUESTS, "NOT_LEADER_FOR_PARTITION", self.broker.clock.monotonic() + seconds)
+            for topic in self.broker.topics.values():
+                for log in topic.logs:
+                    log.leader_epoch += 1
+
+    def restart_brokers(self, seconds: float) -> None:
+        """All brokers go and come back: nothing succeeds meanwhile, and all that was acknowledged is there again."""
+        self.move_coordinators(seconds)
+        self.move_leaders(seconds)
 
     def inject(
         self, call: str, *, error: BaseException, when: When = "before", client_id: str | None = None, skip: int = 0

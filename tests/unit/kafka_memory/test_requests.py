@@ -9,11 +9,12 @@ import pytest
 from streamkit.clock import ManualClock
 from streamkit.kafka.client import Committed, NewTopic, TopicPartition
 from streamkit.kafka.memory.server.broker import Broker
+from streamkit.kafka.memory.server.classic_group import GroupState, JoinRequest
 from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.errors import BrokerError
-from streamkit.kafka.memory.server.group import GroupState
 from streamkit.kafka.memory.server.log import Isolation, ProducerId
-from streamkit.kafka.memory.server.requests import membership, offsets, produce, topics
+from streamkit.kafka.memory.server.requests import classic_membership as membership
+from streamkit.kafka.memory.server.requests import offsets, produce, topics
 from streamkit.kafka.memory.server.requests import transactions as txn
 
 TP = TopicPartition("t", 0)
@@ -32,6 +33,12 @@ def records() -> Columns:
     return Columns([b"v"], [b"k"], array("q", [1]))
 
 
+def join(broker: Broker, member_id: str, client_id: str, instance_id: str | None = None) -> str:
+    """A member as clients become one: a new dynamic one is first given an id, and joins with it."""
+    joined = membership.join_group(broker, JoinRequest("g", member_id, ("t",), client_id, instance_id))
+    return joined.member_id if joined.accepted else join(broker, joined.member_id, client_id)
+
+
 def open_transaction(broker: Broker, transactional_id: str = "id") -> ProducerId:
     producer = txn.init_producer_id(broker, transactional_id, 60_000)
     txn.add_partitions_to_txn(broker, transactional_id, producer, [TP])
@@ -45,7 +52,7 @@ def visible(broker: Broker) -> int:
 
 def test_offsets_without_an_identity_are_taken_unfenced(broker: Broker):
     """Why the engine may never send them (R10)."""
-    membership.join_group(broker, "g", "", ["t"], "somebody")
+    join(broker, "", "somebody")
     producer = open_transaction(broker)
     txn.add_offsets_to_txn(broker, "id", producer, "g")
     txn.txn_offset_commit(broker, "id", producer, NOBODY, {TP: Committed(7)})
@@ -55,13 +62,14 @@ def test_offsets_without_an_identity_are_taken_unfenced(broker: Broker):
 
 def test_a_transaction_without_offsets_commits_whatever_the_group_says(broker: Broker):
     """Why every transaction sends an offset (R1): only TxnOffsetCommit asks who is a member."""
-    membership.join_group(broker, "g", "", ["t"], "the new owner")
+    join(broker, "", "the new owner")
     txn.end_txn(broker, "id", open_transaction(broker), commit=True)
     assert visible(broker) == 1
 
 
 def test_a_generation_of_a_group_that_never_was_is_refused(broker: Broker):
     producer = open_transaction(broker)
+    txn.add_offsets_to_txn(broker, "id", producer, "never")
     with pytest.raises(BrokerError, match="ILLEGAL_GENERATION"):
         txn.txn_offset_commit(broker, "id", producer, txn.GroupMember("never", "m", 3), {TP: Committed(1)})
 
@@ -124,31 +132,31 @@ def test_an_unknown_transactional_id_is_refused(broker: Broker):
 
 
 def test_a_rebalance_waits_for_every_member(broker: Broker):
-    first = membership.join_group(broker, "g", "", ["t"], "a")
-    second = membership.join_group(broker, "g", "", ["t"], "b")
+    first = join(broker, "", "a")
+    second = join(broker, "", "b")
     assert membership.sync_group(broker, "g", second) is None
     with pytest.raises(BrokerError, match="REBALANCE_IN_PROGRESS"):
         membership.heartbeat(broker, "g", first, 1)
-    membership.join_group(broker, "g", first, ["t"], "a")
+    join(broker, first, "a")
     shares = [membership.sync_group(broker, "g", member).assignment for member in (first, second)]
     assert shares == [[TP], [TopicPartition("t", 1)]]
     assert broker.groups["g"].generation == 2
 
 
 def test_a_rebalance_goes_on_when_the_member_it_waits_for_leaves(broker: Broker):
-    first = membership.join_group(broker, "g", "", ["t"], "a")
-    second = membership.join_group(broker, "g", "", ["t"], "b")
+    first = join(broker, "", "a")
+    second = join(broker, "", "b")
     membership.leave_group(broker, "g", first)
     assert len(membership.sync_group(broker, "g", second).assignment) == 2
 
 
 def test_members_of_other_generations_and_strangers_are_refused(broker: Broker):
-    member = membership.join_group(broker, "g", "", ["t"], "a")
+    member = join(broker, "", "a")
     with pytest.raises(BrokerError, match="ILLEGAL_GENERATION"):
         membership.heartbeat(broker, "g", member, 0)
     for request in (
         lambda: membership.heartbeat(broker, "g", "stranger", 1),
-        lambda: membership.join_group(broker, "g", "stranger", ["t"], "a"),
+        lambda: join(broker, "stranger", "a"),
         lambda: membership.sync_group(broker, "nobody's", "stranger"),
     ):
         with pytest.raises(BrokerError, match="UNKNOWN_MEMBER_ID"):
@@ -156,14 +164,14 @@ def test_members_of_other_generations_and_strangers_are_refused(broker: Broker):
 
 
 def test_the_last_member_to_leave_ends_the_generation(broker: Broker):
-    member = membership.join_group(broker, "g", "", ["t"], "a")
+    member = join(broker, "", "a")
     membership.leave_group(broker, "g", member)
     group = broker.groups["g"]
-    assert (group.state, group.generation) == (GroupState.EMPTY, 2)
+    assert (group.membership.state, group.generation) == (GroupState.EMPTY, 2)
 
 
 def test_a_deleted_topic_takes_its_offsets_along_and_rebalances(broker: Broker):
-    member = membership.join_group(broker, "g", "", ["t"], "a")
+    member = join(broker, "", "a")
     producer = open_transaction(broker)
     txn.add_offsets_to_txn(broker, "id", producer, "g")
     txn.txn_offset_commit(broker, "id", producer, txn.GroupMember("g", member, 1), {TP: Committed(7)})

@@ -15,6 +15,7 @@ from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.requests.topics import partition_count
 from streamkit.kafka.murmur2 import murmur2
 
+_METADATA_TIMEOUT_S = 60.0
 _cached_murmur2 = lru_cache(maxsize=65_536)(murmur2)
 
 
@@ -95,7 +96,8 @@ class Accumulator:
             return TopicPartition(topic, partition)
         partitions = self._partitions.get(topic)
         if partitions is None:
-            partitions = self._partitions[topic] = self._link.send(partition_count, topic)
+            call = self._link.call("produce", _METADATA_TIMEOUT_S)
+            partitions = self._partitions[topic] = call.send("Metadata", partition_count, topic)
         if not partitions:
             return TopicPartition(topic, 0)
         number = _cached_murmur2(key) & 0x7FFFFFFF if key is not None else next(self._turn)

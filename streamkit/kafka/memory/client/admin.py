@@ -1,7 +1,5 @@
 """Questions about the embedded cluster and changes to it."""
 
-# ruff: noqa: ARG002 - the protocol gives every call a time-out; the embedded cluster answers at once.
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,43 +41,47 @@ class MemoryAdmin:
 
     @faulty
     def cluster_id(self, timeout: float) -> str:
-        return self._ask("cluster_id", _cluster_id)
+        return self._ask(timeout, "cluster_id", "Metadata", _cluster_id)
 
     @faulty
     def topic_names(self, timeout: float) -> list[str]:
-        return self._ask("topic_names", topics.list_topics)
+        return self._ask(timeout, "topic_names", "Metadata", topics.list_topics)
 
     @faulty
     def describe_topics(self, names: Sequence[str], timeout: float) -> dict[str, TopicInfo | None]:
-        return self._ask("describe_topics", topics.describe_topics, names)
+        return self._ask(timeout, "describe_topics", "Metadata", topics.describe_topics, names)
 
     @faulty
     def create_topics(self, new_topics: Sequence[NewTopic], timeout: float) -> None:
+        call = self._link.call("create_topics", timeout)
         for new in new_topics:
             with self._unless("TOPIC_ALREADY_EXISTS", "create_topics"):
-                self._link.send(topics.create_topic, new)
+                call.send("CreateTopics", topics.create_topic, new)
 
     @faulty
     def delete_topics(self, names: Sequence[str], timeout: float) -> None:
         """One that does not exist is not an error."""
+        call = self._link.call("delete_topics", timeout)
         for name in names:
             with self._unless("UNKNOWN_TOPIC_OR_PART", "delete_topics"):
-                self._link.send(topics.delete_topic, name)
+                call.send("DeleteTopics", topics.delete_topic, name)
 
     @faulty
     def end_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
-        self._require_leaders("end_offsets", partitions)
-        return self._ask("end_offsets", list_offsets.list_end_offsets, partitions, Isolation.READ_UNCOMMITTED)
+        self._require_leaders(timeout, "end_offsets", partitions)
+        return self._ask(
+            timeout, "end_offsets", "ListOffsets", list_offsets.list_end_offsets, partitions, Isolation.READ_UNCOMMITTED
+        )
 
     @faulty
     def start_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
-        self._require_leaders("start_offsets", partitions)
-        return self._ask("start_offsets", list_offsets.list_start_offsets, partitions)
+        self._require_leaders(timeout, "start_offsets", partitions)
+        return self._ask(timeout, "start_offsets", "ListOffsets", list_offsets.list_start_offsets, partitions)
 
     @faulty
     def delete_records(self, before: Mapping[TopicPartition, int], timeout: float) -> None:
-        self._require_leaders("delete_records", before)
-        self._ask("delete_records", delete_records.delete_records, before)
+        self._require_leaders(timeout, "delete_records", before)
+        self._ask(timeout, "delete_records", "DeleteRecords", delete_records.delete_records, before)
 
     @faulty
     def group_offsets(self, group: str, timeout: float) -> dict[TopicPartition, Committed]:
@@ -90,14 +92,15 @@ class MemoryAdmin:
     def delete_group(self, group: str, timeout: float) -> None:
         """A group that does not exist is not an error; one that still has members is."""
         with self._unless("GROUP_ID_NOT_FOUND", "delete_group"):
-            self._link.send(offsets.delete_group, group)
+            self._link.call("delete_group", timeout).send("DeleteGroups", offsets.delete_group, group)
 
     def close(self) -> None:
         pass
 
-    def _require_leaders(self, call: str, partitions: Iterable[TopicPartition]) -> None:
+    def _require_leaders(self, timeout: float, call: str, partitions: Iterable[TopicPartition]) -> None:
         """Librdkafka asks the partitions' leaders; where no partition has one, it has nobody to ask."""
-        counts = [(tp.partition, self._link.send(topics.partition_count, tp.topic)) for tp in partitions]
+        asking = self._link.call(call, timeout)
+        counts = [(tp.partition, asking.send("Metadata", topics.partition_count, tp.topic)) for tp in partitions]
         if counts and all(partition >= count for partition, count in counts):
             raise FatalError("none of the partitions exists", code="_NOENT", call=call)
 
@@ -110,8 +113,17 @@ class MemoryAdmin:
             if error.code != expected:
                 raise classified(error, call) from error
 
-    def _ask(self, call: str, handler: Callable[Concatenate[Broker, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def _ask(
+        self,
+        timeout: float,
+        call: str,
+        request: str,
+        handler: Callable[Concatenate[Broker, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
         try:
-            return self._link.send(handler, *args, **kwargs)
+            return self._link.call(call, timeout).send(request, handler, *args, **kwargs)
         except BrokerError as error:
             raise classified(error, call) from error

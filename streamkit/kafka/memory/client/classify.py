@@ -46,8 +46,10 @@ def transaction_failure(error: BrokerError, call: str) -> KafkaError:
 
 
 def delivery_failure(error: BrokerError, tp: TopicPartition, columns: Columns) -> KafkaError:
-    """The engine's error for records that the broker did not take."""
-    if error.code not in REJECTED:
+    """The engine's error for records that the broker did not take: whatever the reason, their transaction cannot be committed."""
+    if error.code in FENCED or error.code == "INVALID_TXN_STATE":
         return transaction_failure(error, "flush")
+    if error.code not in REJECTED:
+        return AbortableError(error.message, code=error.code, call="flush")
     key = columns.keys[error.record] if error.record is not None else None
     return RejectedRecordError(error.message, code=error.code, call="flush", topic=tp.topic, partition=tp.partition, key=key)

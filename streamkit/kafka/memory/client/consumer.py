@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from streamkit.errors import FatalError
 from streamkit.kafka.client import Committed, GroupMetadata, Polled, RebalanceListener, TopicPartition
+from streamkit.kafka.memory.client.classic_membership import ClassicMembership
+from streamkit.kafka.memory.client.consumer_membership import ConsumerMembership
 from streamkit.kafka.memory.client.fetcher import Fetcher
+from streamkit.kafka.memory.client.group_settings import GroupSettings
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.client.membership import Membership
 from streamkit.kafka.memory.client.stable_offsets import stable_offsets
@@ -16,9 +19,10 @@ from streamkit.kafka.memory.faults import Faults, faulty
 class MemoryConsumer:
     """Implements `Consumer`."""
 
-    def __init__(self, link: Link, group_id: str) -> None:
+    def __init__(self, link: Link, group_id: str, settings: GroupSettings) -> None:
         self._link = link
         self._group_id = group_id
+        self._settings = settings
         self._fetcher = Fetcher(link)
         self._membership: Membership | None = None
 
@@ -32,19 +36,31 @@ class MemoryConsumer:
 
     @faulty
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
-        self._membership = Membership(self._link, self._group_id, topics, listener, self._assign)
+        kind = ClassicMembership if self._settings.protocol == "classic" else ConsumerMembership
+        self._membership = kind(
+            self._link, self._group_id, topics, listener, self._settings, self._fetcher.add, self._fetcher.remove
+        )
 
     @faulty
     def poll(self, max_records: int, timeout: float) -> Polled:
-        if self._membership is None:
+        membership = self._membership
+        if membership is None:
             raise FatalError("poll before subscribe", code="_STATE", call="poll")
         deadline = self._link.clock.monotonic() + timeout
         while True:
             seen = self._link.version
-            self._membership.keep_up()
+            membership.keep_up()
             polled = self._fetcher.fetch(max_records)
-            if polled.batches or polled.ends or not self._link.wait(seen, deadline):
+            if polled.batches or polled.ends:
                 return polled
+            beat = membership.next_heartbeat()
+            until = deadline if beat is None else min(deadline, beat)
+            if not self._fetcher.wait(seen, until) and until >= deadline:
+                return polled
+
+    def background(self) -> float | None:
+        """What librdkafka's own thread does, see `Membership.background`."""
+        return None if self._membership is None else self._membership.background()
 
     @faulty
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
@@ -66,14 +82,11 @@ class MemoryConsumer:
     def group_metadata(self) -> GroupMetadata:
         membership = self._membership
         if membership is None:
-            return GroupMetadata(self._group_id, -1, "")
-        return GroupMetadata(self._group_id, membership.generation, membership.member_id)
+            return GroupMetadata(self._group_id, -1, "", self._settings.instance_id)
+        return GroupMetadata(self._group_id, membership.generation, membership.member_id, self._settings.instance_id)
 
     @faulty
     def close(self) -> None:
         if self._membership is not None:
             self._membership.leave()
             self._membership = None
-
-    def _assign(self, partitions: Sequence[TopicPartition]) -> None:
-        self._fetcher.assign(dict.fromkeys(partitions), paused=True)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from streamkit.kafka.client import Polled, TopicPartition
 from streamkit.kafka.memory.client.batch import MemoryBatch
 from streamkit.kafka.memory.client.classify import classified
-from streamkit.kafka.memory.client.link import Link
+from streamkit.kafka.memory.client.link import PASSING, Link
+from streamkit.kafka.memory.network import NoAnswer
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.log import Fetched, Isolation
 from streamkit.kafka.memory.server.requests.fetch import fetch
+
+_RETRY_PAUSE_S = 0.1
 
 
 @dataclass(slots=True)
@@ -30,10 +33,19 @@ class Fetcher:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._positions: dict[TopicPartition, Position] = {}
+        self.waiting = False  # the last request was not served: not an answer that nothing is there
 
     def assign(self, offsets: Mapping[TopicPartition, int | None], *, paused: bool) -> None:
         """Replaces what is read."""
         self._positions = {tp: Position(offset, paused) for tp, offset in offsets.items()}
+
+    def add(self, partitions: Iterable[TopicPartition]) -> None:
+        """Takes partitions on, paused and without a position."""
+        self._positions.update({tp: Position(None, paused=True) for tp in partitions})
+
+    def remove(self, partitions: Iterable[TopicPartition]) -> None:
+        for tp in partitions:
+            self._positions.pop(tp, None)
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         for position in [self._of(tp) for tp in partitions]:
@@ -63,30 +75,49 @@ class Fetcher:
     def fetch(self, max_records: int) -> Polled:
         """What is there now, at most `max_records` records. A partition that gave records takes its next turn last.
 
-        Positions move only when every partition has answered: of a poll that raises, nothing was handed out.
+        Positions move only when every partition has answered: of a poll that raises, nothing was handed out. A request that
+        got no answer is sent again by the next call (``waiting`` tells), as librdkafka's fetcher does without a word.
         """
         polled = Polled()
-        answers: dict[TopicPartition, Fetched] = {}
-        room = max_records
-        for tp, position in self._positions.items():
-            if position.paused or position.offset is None or room <= 0:
-                continue
-            fetched = self._ask(tp, position.offset, room)
-            if fetched is not None:
-                answers[tp] = fetched
-                room -= len(fetched.columns)
-        for tp, fetched in answers.items():
+        wanted = [(tp, p.offset) for tp, p in self._positions.items() if not p.paused and p.offset is not None]
+        self.waiting = False
+        if not wanted or max_records <= 0:
+            return polled
+        try:
+            answers = self._link.send("Fetch", fetch, wanted, max_records, Isolation.READ_COMMITTED)
+        except NoAnswer:
+            self.waiting = True
+            return polled
+        except BrokerError as error:
+            if error.code not in PASSING:
+                raise classified(error, "poll") from error
+            self.waiting = True
+            return polled
+        for tp, fetched in self._usable(answers):
             self._take(tp, fetched, polled)
         return polled
 
-    def _ask(self, tp: TopicPartition, offset: int, room: int) -> Fetched | None:
-        """None for a partition that does not exist: librdkafka waits, without a word, for it to come."""
-        try:
-            return self._link.send(fetch, tp, offset, room, Isolation.READ_COMMITTED)
-        except BrokerError as error:
-            if error.code == "UNKNOWN_TOPIC_OR_PART":
-                return None
-            raise classified(error, "poll") from error
+    @staticmethod
+    def _usable(answers: Mapping[TopicPartition, Fetched | BrokerError]) -> list[tuple[TopicPartition, Fetched]]:
+        """Without partitions that do not exist: librdkafka waits, without a word, for them to come."""
+        usable = []
+        for tp, answer in answers.items():
+            if not isinstance(answer, BrokerError):
+                usable.append((tp, answer))
+            elif answer.code != "UNKNOWN_TOPIC_OR_PART":
+                raise classified(answer, "poll") from answer
+        return usable
+
+    def wait(self, seen: int, deadline: float) -> bool:
+        """Before the next fetch of the same poll; False when its time is up."""
+        if not self.waiting:
+            return self._link.wait(seen, deadline)
+        clock = self._link.clock
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            return False
+        clock.sleep(min(left, _RETRY_PAUSE_S))
+        return True
 
     def _take(self, tp: TopicPartition, fetched: Fetched, polled: Polled) -> None:
         position = self._positions[tp]

@@ -1,39 +1,32 @@
-"""A consumer's side of the group protocol: eager rebalances, driven by its polls.
+"""What both group protocols have in common on the side of a member: heartbeats beside the polls, and polls that stay away.
 
-    UNJOINED -> JOINING                     the first poll, and the one after an expiry
-    JOINING  -> JOINING, MEMBER, UNJOINED   a further rebalance; the assignment is there; expired
-    MEMBER   -> JOINING, UNJOINED           a rebalance, partitions revoked; expired, partitions lost
-
-Callbacks run on the polling thread, between requests, so they may use every client.
+librdkafka sends heartbeats from a thread of its own, so a member lives while its process does, however long it works on a batch;
+but when the application has not polled for max.poll.interval.ms it leaves the group. Here `background` does what that thread
+does: whoever runs the process calls it at the time that it returns. Its answers wait for the next poll, where callbacks belong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from streamkit.errors import GenerationError, RetriableError
 from streamkit.kafka.client import RebalanceListener, TopicPartition
-from streamkit.kafka.memory.client.classify import GENERATION, classified
-from streamkit.kafka.memory.client.link import Link
+from streamkit.kafka.memory.client.classify import classified
+from streamkit.kafka.memory.client.group_settings import GroupSettings
+from streamkit.kafka.memory.client.link import PASSING, Call, Link
+from streamkit.kafka.memory.network import NoAnswer
 from streamkit.kafka.memory.server.errors import BrokerError
-from streamkit.kafka.memory.server.requests.membership import heartbeat, join_group, leave_group, sync_group
+
+GONE = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "FENCED_MEMBER_EPOCH"})
+"""Answers to a member of the past: it has lost its partitions and joins anew."""
+
+_LEAVE_TIMEOUT_S = 5.0
 
 
-class MembershipState(Enum):
-    UNJOINED = "unjoined"
-    JOINING = "joining"
-    MEMBER = "member"
-
-
-TRANSITIONS: Mapping[MembershipState, frozenset[MembershipState]] = {
-    MembershipState.UNJOINED: frozenset({MembershipState.JOINING}),
-    MembershipState.JOINING: frozenset({MembershipState.JOINING, MembershipState.MEMBER, MembershipState.UNJOINED}),
-    MembershipState.MEMBER: frozenset({MembershipState.JOINING, MembershipState.UNJOINED}),
-}
-
-
-class Membership:
-    """Keeps one consumer in its group; `on_change` is told the partitions before the listener is."""
+class Membership(ABC):
+    """Keeps one consumer in its group. `added` and `removed` are told the partitions before and after the listener is."""
 
     def __init__(
         self,
@@ -41,99 +34,134 @@ class Membership:
         group_id: str,
         topics: Sequence[str],
         listener: RebalanceListener,
-        on_change: Callable[[Sequence[TopicPartition]], None],
+        settings: GroupSettings,
+        added: Callable[[Sequence[TopicPartition]], None],
+        removed: Callable[[Sequence[TopicPartition]], None],
     ) -> None:
-        self.state = MembershipState.UNJOINED
         self.member_id = ""
         self.generation = -1
         self._link = link
         self._group_id = group_id
         self._topics = tuple(topics)
         self._listener = listener
-        self._on_change = on_change
+        self._settings = settings
+        self._added = added
+        self._removed = removed
         self._assigned: list[TopicPartition] = []
+        self._polled_at = link.clock.monotonic()
+        self._next_heartbeat = 0.0
+        self._answer: BrokerError | None = None  # to a heartbeat that was sent beside the polls
+        self._exceeded = False
+
+    # -- the thread that polls ----------------------------------------------------------------------------------------
 
     def keep_up(self) -> None:
         """Follows the group as far as it has got: notices a rebalance, joins it, takes the new assignment."""
-        if self.state is MembershipState.MEMBER and not self._follow(self._heartbeat):
-            return
-        if self.state is MembershipState.UNJOINED:
-            self._join()
-        if self.state is MembershipState.JOINING:
-            self._follow(self._sync)
+        try:
+            with suppress(NoAnswer):  # the next poll asks again
+                self._check_polled()
+                self._polled_at = self._link.clock.monotonic()
+                self._keep_up()
+        except BrokerError as error:
+            if error.code not in PASSING:
+                raise classified(error, "poll") from error
+
+    def next_heartbeat(self) -> float | None:
+        """Until when a poll may wait for records (monotonic)."""
+        return self._next_heartbeat if self._settings.heartbeat_interval_ms else None
 
     def leave(self) -> None:
         """Gives the partitions back and leaves; a member that the group no longer knows just goes."""
         try:
-            self._revoke()
+            self._give_up(list(self._assigned), self._listener.on_revoked)
         finally:
-            self._leave_group()
+            if self.member_id:
+                self._leave_group()
+            self._reset()
+
+    def _check_polled(self) -> None:
+        """A member that did not poll for too long has left; it is told so once, and its partitions are lost."""
+        if self._too_late() and not self._exceeded:
+            self._exceeded = True
+            if self.member_id:
+                self._leave_group()
+        if not self._exceeded:
+            return
+        self._exceeded = False
+        self._polled_at = self._link.clock.monotonic()
+        self._lose()
+        raise GenerationError(
+            f"group '{self._group_id}': no poll within {self._settings.max_poll_interval_ms} ms",
+            code="_MAX_POLL_EXCEEDED",
+            call="poll",
+        )
+
+    def _too_late(self) -> bool:
+        limit_ms = self._settings.max_poll_interval_ms
+        return limit_ms is not None and bool(self.member_id) and self._link.clock.monotonic() - self._polled_at > limit_ms / 1000
 
     def _leave_group(self) -> None:
-        if not self.member_id:
-            return
         try:
-            self._link.send(leave_group, self._group_id, self.member_id)
+            self._send_leave(self._link.call("close", _LEAVE_TIMEOUT_S))
         except BrokerError as error:
-            if error.code not in GENERATION:
+            if error.code not in GONE:
                 raise classified(error, "close") from error
-        self._reset()
 
-    def _follow(self, request: Callable[[], None]) -> bool:
-        """Sends a request of a member; True if its answer was that the group has moved on."""
-        try:
-            request()
-        except BrokerError as error:
-            if error.code == "REBALANCE_IN_PROGRESS":
-                self._revoke()
-                self._join()
-            elif error.code in GENERATION:
-                self._lose()
-                self._join()
-            else:
-                raise classified(error, "poll") from error
-            return True
-        return False
-
-    def _heartbeat(self) -> None:
-        self._link.send(heartbeat, self._group_id, self.member_id, self.generation)
-
-    def _join(self) -> None:
-        self.member_id = self._link.send(join_group, self._group_id, self.member_id, self._topics, self._link.client_id)
-        self._to(MembershipState.JOINING)
-
-    def _sync(self) -> None:
-        synced = self._link.send(sync_group, self._group_id, self.member_id)
-        if synced is None:
-            return
-        self.generation = synced.generation
-        self._assigned = synced.assignment
-        self._to(MembershipState.MEMBER)
-        self._on_change(self._assigned)
-        self._listener.on_assigned(list(self._assigned))
-
-    def _revoke(self) -> None:
+    def _give_up(self, partitions: list[TopicPartition], callback: Callable[[Sequence[TopicPartition]], None]) -> None:
         """The partitions stay ours until the callback has returned, so that it can commit their offsets."""
-        self._give_up(self._listener.on_revoked)
+        try:
+            if partitions:
+                callback(list(partitions))
+        finally:
+            self._assigned = [tp for tp in self._assigned if tp not in set(partitions)]
+            self._removed(partitions)
+
+    def _take(self, partitions: list[TopicPartition]) -> None:
+        self._assigned = sorted([*self._assigned, *partitions])
+        self._added(partitions)
+        self._listener.on_assigned(list(partitions))
 
     def _lose(self) -> None:
         self._reset()
-        self._give_up(self._listener.on_lost)
+        self._give_up(list(self._assigned), self._listener.on_lost)
 
-    def _give_up(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
+    # -- beside the polls ---------------------------------------------------------------------------------------------
+
+    def background(self) -> float | None:
+        """Sends a heartbeat if it is time, leaves if the polls stay away; returns when it wants to be called again."""
+        if not self.member_id or self._exceeded:
+            return None
+        now = self._link.clock.monotonic()
+        if self._too_late():
+            self._exceeded = True
+            with suppress(RetriableError, BrokerError):  # the session time-out does the same; the poll tells
+                self._send_leave(self._link.call("close", 0.0))
+            return None
+        if now >= self._next_heartbeat and self._answer is None:
+            self._next_heartbeat = now + self._background_interval_s()
+            self._beat()
+        return self._next_heartbeat
+
+    def _background_interval_s(self) -> float:
+        return (self._settings.heartbeat_interval_ms or self._settings.session_timeout_ms / 3) / 1000
+
+    def _beat(self) -> None:
+        member = self.member_id, self.generation
         try:
-            if self._assigned:
-                callback(list(self._assigned))
-        finally:
-            self._assigned = []
-            self._on_change([])
+            self._send_heartbeat()
+        except NoAnswer:
+            return  # the next one may get through
+        except BrokerError as error:
+            if error.code not in PASSING and (self.member_id, self.generation) == member:
+                self._answer = error
 
-    def _reset(self) -> None:
-        self.member_id = ""
-        self.generation = -1
-        self._to(MembershipState.UNJOINED)
+    # -- what the protocols differ in ---------------------------------------------------------------------------------
 
-    def _to(self, state: MembershipState) -> None:
-        if state not in TRANSITIONS[self.state]:
-            raise AssertionError(f"{self.state} -> {state}")
-        self.state = state
+    @abstractmethod
+    def _keep_up(self) -> None: ...
+    @abstractmethod
+    def _send_heartbeat(self) -> None: ...
+    @abstractmethod
+    def _send_leave(self, call: Call) -> None: ...
+    @abstractmethod
+    def _reset(self) -> None: ...

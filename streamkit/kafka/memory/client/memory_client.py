@@ -6,23 +6,41 @@ from collections.abc import Callable
 
 from streamkit.kafka.memory.client.admin import MemoryAdmin
 from streamkit.kafka.memory.client.consumer import MemoryConsumer
+from streamkit.kafka.memory.client.group_settings import GroupSettings
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.client.producer import MemoryProducer
 from streamkit.kafka.memory.client.reader import MemoryReader
 from streamkit.kafka.memory.cluster import Cluster
+from streamkit.kafka.memory.network import Network
 
 
 class MemoryClient:
-    """Implements `KafkaClient`: one process's door to `cluster`. ``client_id`` names it in member ids and in faults."""
+    """Implements `KafkaClient`: one process's door to `cluster`. ``client_id`` names it in member ids and in faults.
 
-    def __init__(self, cluster: Cluster, *, client_id: str = "streamkit", transaction_timeout_ms: int = 60_000) -> None:
+    ``network`` is its way to the cluster (the cluster's own by default), ``group`` how it takes part in groups. ``guards`` is
+    whether producers refuse, like our client of a real Kafka, offsets that no broker would fence.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        client_id: str = "streamkit",
+        transaction_timeout_ms: int = 60_000,
+        group: GroupSettings | None = None,
+        network: Network | None = None,
+        guards: bool = True,
+    ) -> None:
         self._cluster = cluster
-        self._link = Link(cluster.broker, cluster.faults, client_id)
+        self._link = Link(cluster.broker, cluster.faults, client_id, network or cluster.network)
         self._transaction_timeout_ms = transaction_timeout_ms
+        self._group = group or GroupSettings()
+        self._guards = guards
         self._consumers: list[MemoryConsumer] = []
+        cluster.register(self)
 
     def consumer(self, group_id: str) -> MemoryConsumer:
-        consumer = MemoryConsumer(self._link, group_id)
+        consumer = MemoryConsumer(self._link, group_id, self._group)
         self._consumers.append(consumer)
         return consumer
 
@@ -35,13 +53,21 @@ class MemoryClient:
         *,
         on_log: Callable[[str], None] | None = None,  # noqa: ARG002 - there is no connection that could log
     ) -> MemoryProducer:
-        return MemoryProducer(self._link, transactional_id, self._transaction_timeout_ms)
+        return MemoryProducer(self._link, transactional_id, self._transaction_timeout_ms, guards=self._guards)
 
     def admin(self) -> MemoryAdmin:
         return MemoryAdmin(self._link)
 
     def describe(self) -> str:
         return "embedded broker"
+
+    def background(self) -> float | None:
+        """What the client library's own threads do beside the calls: heartbeats, and leaving a group whose consumer does not
+        poll. To be called while the process runs (not while it is stopped); returns when it wants to be called next
+        (monotonic), or None for not before a consumer has joined."""
+        if self._link.is_cut:
+            return None
+        return min((due for consumer in self._consumers if (due := consumer.background()) is not None), default=None)
 
     def crash(self, *, expire: bool = True) -> None:
         """The process dies: nothing that was made here reaches the cluster any more, and its transaction stays open until

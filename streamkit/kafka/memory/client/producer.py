@@ -11,8 +11,6 @@ FAILED is fenced, fatally wrong, or closed. COMMITTED and ABORTED answer a repea
 first answer may not have reached the caller.
 """
 
-# ruff: noqa: ARG002 - the protocol gives every call a time-out; the embedded cluster answers at once.
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,13 +19,12 @@ from enum import Enum
 from streamkit.errors import AbortableError, FatalError, FencedError, GenerationError, KafkaError
 from streamkit.kafka.client import Committed, GroupMetadata, Headers, TopicPartition
 from streamkit.kafka.memory.client.accumulator import Accumulator
-from streamkit.kafka.memory.client.classify import delivery_failure, transaction_failure
-from streamkit.kafka.memory.client.link import Link
+from streamkit.kafka.memory.client.classify import transaction_failure
+from streamkit.kafka.memory.client.link import Call, Link
+from streamkit.kafka.memory.client.sender import Sender
 from streamkit.kafka.memory.faults import Faults, faulty
-from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.log import ProducerId
-from streamkit.kafka.memory.server.requests import produce as produce_request
 from streamkit.kafka.memory.server.requests import transactions
 
 _SEND_RECORDS = 10_000  # so many of one partition are sent without waiting for the flush
@@ -56,17 +53,18 @@ _REPEATED = {ProducerState.COMMITTED: "commit", ProducerState.ABORTED: "abort"}
 
 
 class MemoryProducer:
-    """Implements `Producer`. Time-outs are accepted and never reached: the embedded cluster answers at once."""
+    """Implements `Producer`. ``guards`` is whether it refuses, like our client of a real Kafka, offsets that no broker would
+    fence; librdkafka itself does not, and the tests of the engine's own guards need it so."""
 
-    def __init__(self, link: Link, transactional_id: str, transaction_timeout_ms: int) -> None:
+    def __init__(self, link: Link, transactional_id: str, transaction_timeout_ms: int, *, guards: bool = True) -> None:
         self.state = ProducerState.NEW
         self._link = link
         self._transactional_id = transactional_id
         self._transaction_timeout_ms = transaction_timeout_ms
+        self._guards = guards
         self._producer = ProducerId(-1, -1)
         self._accumulator = Accumulator(link)
-        self._partitions: set[TopicPartition] = set()  # what the coordinator knows to be in the transaction
-        self._sent_anything = False
+        self._sender = Sender(link, transactional_id, transaction_timeout_ms / 2000)  # R20: half, so that an abort is in time
         self._error: KafkaError | None = None
         self._disturbance: str | None = None
 
@@ -78,18 +76,110 @@ class MemoryProducer:
     def client_id(self) -> str:
         return self._link.client_id
 
+    # ---- transaction -----------------------------------------------------------------------------------------------
+
     @faulty
     def init_transactions(self, timeout: float) -> None:
         self._require(ProducerState.READY, "init_transactions")
-        self._producer = self._link.send(transactions.init_producer_id, self._transactional_id, self._transaction_timeout_ms)
+        self._claim(self._link.call("init_transactions", timeout), None)
         self.state = ProducerState.READY
+
+    def _claim(self, call: Call, current: ProducerId | None) -> None:
+        """A producer id with a new epoch, hence new sequence numbers; ``current`` if only the epoch is wanted (KIP-360)."""
+        wanted = (self._transactional_id, self._transaction_timeout_ms, current)
+        try:
+            self._producer = call.send("InitProducerId", transactions.init_producer_id, *wanted)
+        except BrokerError as error:
+            raise self._failed(transaction_failure(error, call.name)) from error
+        self._sender.use(self._producer)
 
     @faulty
     def begin(self) -> None:
         self._require(ProducerState.OPEN, "begin")
         self.state = ProducerState.OPEN
-        self._partitions.clear()
-        self._sent_anything = False
+        self._sender.begin()
+
+    @faulty
+    def flush(self, timeout: float) -> None:
+        self._flush(self._link.call("flush", timeout))
+
+    @faulty
+    def send_offsets(self, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata, timeout: float) -> None:
+        if self.state is not ProducerState.OPEN:
+            raise self._misused("send_offsets")
+        if self._guards:
+            _refuse_unfenced(offsets, group)
+        if not offsets:
+            return  # as librdkafka, which asks nobody then
+        instance_id = group.opaque if isinstance(group.opaque, str) else None
+        member = transactions.GroupMember(group.group_id, group.member_id, group.generation, instance_id)
+        owner = (self._transactional_id, self._producer)
+        call = self._link.call("send_offsets", timeout)
+        try:
+            self._sender.tell_coordinator(call, "AddOffsetsToTxn", transactions.add_offsets_to_txn, *owner, group.group_id)
+            call.send("TxnOffsetCommit", transactions.txn_offset_commit, *owner, member, dict(offsets))
+        except BrokerError as error:
+            raise self._failed(transaction_failure(error, "send_offsets")) from error
+
+    @faulty
+    def commit(self, timeout: float) -> None:
+        if _REPEATED.get(self.state) == "commit":
+            return
+        call = self._link.call("commit", timeout)
+        self._flush(call)
+        self._end(call, commit=True)
+        self.state = ProducerState.COMMITTED
+
+    @faulty
+    def abort(self, timeout: float) -> None:
+        if _REPEATED.get(self.state) == "abort":
+            return
+        self._require(ProducerState.ABORTED, "abort")
+        self._accumulator.drain()
+        self._sender.drop()
+        call = self._link.call("abort", timeout)
+        self._end(call, commit=False)
+        if self._sender.needs_epoch:
+            self._claim(call, self._producer)
+        if self._sender.lacks_records:
+            # The next records would skip the sequence numbers of those that were not delivered.
+            self._disturbance = self._disturbance or "a batch was not delivered, so sequence numbers are missing"
+        self._error = None
+        self.state = ProducerState.ABORTED
+
+    def disturbed(self) -> str | None:
+        return self._disturbance
+
+    def close(self) -> None:
+        self._accumulator.drain()
+        if self.state is not ProducerState.FAILED:
+            self._error = FatalError("this producer was closed", code="_DESTROY")
+            self.state = ProducerState.FAILED
+
+    def _flush(self, call: Call) -> None:
+        if self.state is not ProducerState.OPEN:
+            raise self._misused(call.name)
+        for tp, columns in self._accumulator.drain().items():
+            self._sender.add(tp, columns)
+        self._sender.send(call)
+        if self._sender.failure is not None:
+            raise self._failed(self._sender.failure)
+
+    def _end(self, call: Call, *, commit: bool) -> None:
+        """Ends the transaction on the coordinator, unless the coordinator never heard of it. What happens to the request on its
+        way is kept for `disturbed` (R6)."""
+        self._disturbance = self._disturbance or self._link.faults.take_disturbance(self._link.client_id)
+        if not self._sender.coordinator_heard:
+            return
+        try:
+            call.send("EndTxn", transactions.end_txn, self._transactional_id, self._producer, commit=commit)
+        except BrokerError as error:
+            raise self._failed(transaction_failure(error, call.name)) from error
+        finally:
+            if call.lost:
+                self._disturbance = f"{call.lost} requests of {call.name} got no answer"
+
+    # ---- records ---------------------------------------------------------------------------------------------------
 
     @faulty
     def produce(
@@ -104,8 +194,7 @@ class MemoryProducer:
         if self.state is not ProducerState.OPEN:
             raise self._misused("produce")
         tp = self._accumulator.add(topic, value, key, partition, timestamp, headers)
-        if self._accumulator.size(tp) >= _SEND_RECORDS:
-            self._deliver(tp, self._accumulator.take(tp))
+        self._send_if_full(tp)
 
     @faulty
     def produce_many(
@@ -120,87 +209,14 @@ class MemoryProducer:
         if self.state is not ProducerState.OPEN:
             raise self._misused("produce_many")
         for tp in sorted(self._accumulator.add_many(topic, values, keys, partition, timestamps, headers)):
-            if self._accumulator.size(tp) >= _SEND_RECORDS:
-                self._deliver(tp, self._accumulator.take(tp))
+            self._send_if_full(tp)
 
-    @faulty
-    def flush(self, timeout: float) -> None:
-        self._flush("flush")
+    def _send_if_full(self, tp: TopicPartition) -> None:
+        if self._accumulator.size(tp) >= _SEND_RECORDS:
+            self._sender.add(tp, self._accumulator.take(tp))
+            self._sender.try_to_send()
 
-    @faulty
-    def send_offsets(self, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata, timeout: float) -> None:
-        if self.state is not ProducerState.OPEN:
-            raise self._misused("send_offsets")
-        if not offsets:
-            raise ValueError("send_offsets without offsets would not fence a stale member: send the committed offset again (R1)")
-        if group.generation < 0 or not group.member_id:
-            message = f"group '{group.group_id}': not a member; the broker would accept these offsets unfenced (R10)"
-            raise GenerationError(message, code="UNKNOWN_MEMBER_ID", call="send_offsets")
-        member = transactions.GroupMember(group.group_id, group.member_id, group.generation)
-        owner = (self._transactional_id, self._producer)
-        try:
-            self._link.send(transactions.add_offsets_to_txn, *owner, group.group_id)
-            self._sent_anything = True
-            self._link.send(transactions.txn_offset_commit, *owner, member, dict(offsets))
-        except BrokerError as error:
-            raise self._failed(transaction_failure(error, "send_offsets")) from error
-
-    @faulty
-    def commit(self, timeout: float) -> None:
-        if _REPEATED.get(self.state) == "commit":
-            return
-        self._flush("commit")
-        self._end(commit=True)
-        self.state = ProducerState.COMMITTED
-
-    @faulty
-    def abort(self, timeout: float) -> None:
-        if _REPEATED.get(self.state) == "abort":
-            return
-        self._require(ProducerState.ABORTED, "abort")
-        self._accumulator.drain()
-        self._end(commit=False)
-        self._error = None
-        self.state = ProducerState.ABORTED
-
-    def disturbed(self) -> str | None:
-        return self._disturbance
-
-    def close(self) -> None:
-        self._accumulator.drain()
-        if self.state is not ProducerState.FAILED:
-            self._error = FatalError("this producer was closed", code="_DESTROY")
-            self.state = ProducerState.FAILED
-
-    def _flush(self, call: str) -> None:
-        if self.state is not ProducerState.OPEN:
-            raise self._misused(call)
-        for tp, columns in self._accumulator.drain().items():
-            self._deliver(tp, columns)
-        if self._error is not None:
-            raise self._failed(self._error)
-
-    def _deliver(self, tp: TopicPartition, columns: Columns) -> None:
-        """Sends records; a failure is kept, to be raised by the flush (delivery reports come later than produce)."""
-        owner = (self._transactional_id, self._producer)
-        try:
-            if tp not in self._partitions:
-                self._link.send(transactions.add_partitions_to_txn, *owner, [tp])
-                self._partitions.add(tp)
-                self._sent_anything = True
-            self._link.send(produce_request.produce, tp, columns, *owner)
-        except BrokerError as error:
-            self._error = self._error or delivery_failure(error, tp, columns)
-
-    def _end(self, *, commit: bool) -> None:
-        """Ends the transaction on the coordinator, unless the coordinator never heard of it."""
-        self._disturbance = self._link.faults.take_disturbance(self._link.client_id)
-        if not self._sent_anything:
-            return
-        try:
-            self._link.send(transactions.end_txn, self._transactional_id, self._producer, commit=commit)
-        except BrokerError as error:
-            raise self._failed(transaction_failure(error, "commit" if commit else "abort")) from error
+    # ---- errors ----------------------------------------------------------------------------------------------------
 
     def _failed(self, error: KafkaError) -> KafkaError:
         self._error = error
@@ -220,3 +236,11 @@ class MemoryProducer:
         if self._error is not None and self.state in {ProducerState.BROKEN, ProducerState.FAILED}:
             return self._error
         return FatalError(f"not possible while the producer is {self.state.value}", code="_STATE", call=call)
+
+
+def _refuse_unfenced(offsets: Mapping[TopicPartition, Committed], group: GroupMetadata) -> None:
+    if not offsets:
+        raise ValueError("send_offsets without offsets would not fence a stale member: send the committed offset again (R1)")
+    if group.generation < 0 or not group.member_id:
+        message = f"group '{group.group_id}': not a member; the broker would accept these offsets unfenced (R10)"
+        raise GenerationError(message, code="UNKNOWN_MEMBER_ID", call="send_offsets")

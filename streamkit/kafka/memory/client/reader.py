@@ -35,7 +35,7 @@ class MemoryReader:
         while True:
             seen = self._link.version
             polled = self._fetcher.fetch(max_records)
-            if polled.batches or polled.ends or not self._link.wait(seen, deadline):
+            if polled.batches or polled.ends or not self._fetcher.wait(seen, deadline):
                 return polled
 
     @faulty

@@ -15,11 +15,11 @@ def stable_offsets(
     link: Link, call: str, group_id: str, partitions: Sequence[TopicPartition] | None, timeout: float
 ) -> dict[TopicPartition, Committed | None]:
     """Of the partitions, or of all that the group has offsets of. RetriableError if they stay pending for `timeout`."""
-    deadline = link.clock.monotonic() + timeout
+    calling = link.call(call, timeout)
     while True:
         seen = link.version
         try:
-            return link.send(fetch_offsets, group_id, partitions)
+            return calling.send("OffsetFetch", fetch_offsets, group_id, partitions)
         except BrokerError as error:
-            if error.code != "UNSTABLE_OFFSET_COMMIT" or not link.wait(seen, deadline):
+            if error.code != "UNSTABLE_OFFSET_COMMIT" or not link.wait(seen, calling.deadline):
                 raise classified(error, call) from error

@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from streamkit.clock import Clock
-from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.client import Committed, TopicPartition
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.group import Group
-from streamkit.kafka.memory.server.log import PartitionLog
+from streamkit.kafka.memory.server.log import PartitionLog, ProducerId
 from streamkit.kafka.memory.server.topic import Topic
 from streamkit.kafka.memory.server.transaction import TransactionCoordinator
+
+GROUP_REQUESTS: Final = frozenset(
+    {
+        "JoinGroup", "SyncGroup", "Heartbeat", "LeaveGroup", "ConsumerGroupHeartbeat", "OffsetFetch", "TxnOffsetCommit",
+        "DeleteGroups",
+    }
+)  # fmt: skip
+TRANSACTION_REQUESTS: Final = frozenset({"InitProducerId", "AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn"})
+PARTITION_REQUESTS: Final = frozenset({"Produce", "Fetch", "ListOffsets", "DeleteRecords"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Requests that are answered with an error until a moment (monotonic)."""
+
+    requests: frozenset[str]
+    code: str
+    until: float
+
+
+class Ended(NamedTuple):
+    """The end of a transaction as a group sees it: its offsets have just become visible, or were dropped."""
+
+    transactional_id: str
+    producer: ProducerId
+    commit: bool
+    group_id: str
+    offsets: Mapping[TopicPartition, Committed]
+
+
+def _at_once(what: str, action: Callable[[], None]) -> None:  # noqa: ARG001 - a simulation chooses by it
+    action()
 
 
 class Broker:
@@ -23,18 +58,53 @@ class Broker:
         self.topics: dict[str, Topic] = {}
         self.groups: dict[str, Group] = {}
         self.transactions = TransactionCoordinator()
+        self.outages: list[Outage] = []
+        self.defer: Callable[[str, Callable[[], None]], None] = _at_once
+        """Has the broker do, sooner or later, what follows from a decision: the markers of a transaction, one by one. A
+        simulation puts a delay here; the actions may come in any order."""
+        self.observers: list[Callable[[Ended], None]] = []
         self.changed = threading.Condition(threading.RLock())
         self.version = 0
+        self.consumer_session_timeout_ms = 45_000  # group.consumer.session.timeout.ms
+        self.consumer_heartbeat_interval_ms = 5_000  # group.consumer.heartbeat.interval.ms
         self._made = 0
 
     def touch(self) -> None:
         self.version += 1
         self.changed.notify_all()
 
+    def tell(self, ended: Ended) -> None:
+        for observer in self.observers:
+            observer(ended)
+
     def next_number(self) -> int:
         """A number that was not used before in this cluster: for member ids and incarnations of topics."""
         self._made += 1
         return self._made
+
+    # -- outages --------------------------------------------------------------------------------------------------------
+
+    def begin_outage(self, requests: Iterable[str], code: str, until: float) -> None:
+        """Has the requests answered with `code` until then. What is in memory and was acknowledged stays."""
+        self.outages.append(Outage(frozenset(requests), code, until))
+
+    def refuse_during_outage(self, request: str) -> None:
+        now = self.clock.monotonic()
+        for outage in self.outages:
+            if outage.until > now and request in outage.requests:
+                raise BrokerError(outage.code, f"{request} cannot be served at the moment")
+
+    def outage_end(self, requests: frozenset[str]) -> float:
+        """Until when all of these are refused; 0 if they are not."""
+        return max((outage.until for outage in self.outages if requests <= outage.requests), default=0.0)
+
+    def drop_ended_outages(self, now: float) -> bool:
+        """Whether any has ended."""
+        before = len(self.outages)
+        self.outages[:] = [outage for outage in self.outages if outage.until > now]
+        return len(self.outages) < before
+
+    # -- topics and groups ----------------------------------------------------------------------------------------------
 
     def partition_count(self, topic: str) -> int:
         found = self.topics.get(topic)

@@ -7,6 +7,7 @@ comes, gives `StoredBatch` an offset column and changes only what is marked ther
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.errors import BrokerError
 
+MAX_SEQUENCE = 2**31 - 1  # sequence numbers go on at 0 behind it
+_REMEMBERED_BATCHES = 5
 _COALESCE_RECORDS = 4096
 
 
@@ -55,6 +58,23 @@ class StoredBatch:
     def takes(self, producer: ProducerId | None) -> bool:
         """Whether records of `producer` that come next may simply be added."""
         return self.marker is None and self.producer == producer and len(self.columns) < _COALESCE_RECORDS
+
+
+class AppendedBatch(NamedTuple):
+    """Where a batch with sequence numbers was appended, to recognise its repetition."""
+
+    first_sequence: int
+    records: int
+    base_offset: int
+
+
+@dataclass(slots=True)
+class ProducerState:
+    """What a partition remembers of a producer id: its epoch, the next sequence number, its last batches."""
+
+    epoch: int
+    next_sequence: int | None = None  # None: nothing was appended with this epoch
+    batches: deque[AppendedBatch] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_BATCHES))
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +118,7 @@ class PartitionLog:
         self.leader_epoch = 0
         self._batches: list[StoredBatch] = []
         self._open: dict[int, OpenTransaction] = {}  # by producer id; in the order of their first offsets
-        self._epochs: dict[int, int] = {}
+        self._producers: dict[int, ProducerState] = {}
 
     @property
     def last_stable_offset(self) -> int:
@@ -115,9 +135,14 @@ class PartitionLog:
         """Ids of the producers whose transaction is open in this partition."""
         return list(self._open)
 
-    def append(self, columns: Columns, producer: ProducerId | None = None) -> int:
-        """Adds records; those of a producer id belong to its open transaction. Returns the first one's offset."""
-        self._check_epoch(producer)
+    def append(self, columns: Columns, producer: ProducerId | None = None, first_sequence: int | None = None) -> int:
+        """Adds records; those of a producer id belong to its open transaction. Returns the first one's offset. A sequence number
+        that is not the next one of its producer is refused (a `repetition` is for the caller to recognise)."""
+        state = self._check_epoch(producer)
+        if state is not None and first_sequence is not None:
+            self._check_sequence(state, producer, first_sequence)
+            state.next_sequence = (first_sequence + len(columns)) % (MAX_SEQUENCE + 1)
+            state.batches.append(AppendedBatch(first_sequence, len(columns), self.high_watermark))
         base = self.high_watermark
         last = self._batches[-1] if self._batches else None
         if last is not None and last.takes(producer):
@@ -129,6 +154,23 @@ class PartitionLog:
                 self._open.setdefault(producer.id, OpenTransaction(base)).batches.append(last)
         self.high_watermark = base + len(columns)
         return base
+
+    def repetition(self, producer: ProducerId, first_sequence: int, records: int) -> int | None:
+        """The offset of the batch, if it is one of the producer's last five again."""
+        state = self._producers.get(producer.id)
+        if state is None or state.epoch != producer.epoch:
+            return None
+        for batch in state.batches:
+            if batch.first_sequence == first_sequence and batch.records == records:
+                return batch.base_offset
+        return None
+
+    def _check_sequence(self, state: ProducerState, producer: ProducerId | None, first_sequence: int) -> None:
+        """A new epoch starts at 0. A producer that is not known (its records are gone) may go on with any number."""
+        expected = state.next_sequence
+        if expected is not None and first_sequence != expected:
+            message = f"{self.tp}: {producer} sent sequence number {first_sequence}, the next one is {expected}"
+            raise BrokerError("OUT_OF_ORDER_SEQUENCE_NUMBER", message)
 
     def end_transaction(self, producer: ProducerId, marker: Marker, now_ms: int) -> None:
         """Writes the control marker that makes the producer's records here visible, or skipped for ever."""
@@ -142,13 +184,18 @@ class PartitionLog:
             for batch in transaction.batches:
                 batch.aborted = True
 
-    def _check_epoch(self, producer: ProducerId | None) -> None:
+    def _check_epoch(self, producer: ProducerId | None) -> ProducerState | None:
+        """The state of the producer, whose sequence numbers start anew with a higher epoch."""
         if producer is None:
-            return
-        known = self._epochs.get(producer.id, -1)
-        if producer.epoch < known:
-            raise BrokerError("INVALID_PRODUCER_EPOCH", f"{self.tp}: epoch {producer.epoch} is older than {known}")
-        self._epochs[producer.id] = producer.epoch
+            return None
+        state = self._producers.get(producer.id)
+        if state is None:
+            state = self._producers[producer.id] = ProducerState(producer.epoch)
+        elif producer.epoch < state.epoch:
+            raise BrokerError("INVALID_PRODUCER_EPOCH", f"{self.tp}: epoch {producer.epoch} is older than {state.epoch}")
+        elif producer.epoch > state.epoch:
+            state = self._producers[producer.id] = ProducerState(producer.epoch, next_sequence=0)
+        return state
 
     def fetch(self, offset: int, max_records: int, isolation: Isolation) -> Fetched:
         """At most `max_records` visible records from `offset` on, and the position behind everything that was skipped."""

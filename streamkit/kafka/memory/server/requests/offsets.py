@@ -16,13 +16,14 @@ def fetch_offsets(
     group = broker.groups.get(group_id)
     if group is None:
         return dict.fromkeys(partitions or ())
-    return group.fetch_offsets(group.known_partitions() if partitions is None else partitions)
+    return group.positions.fetch(group.positions.known_partitions() if partitions is None else partitions)
 
 
 def delete_group(broker: Broker, group_id: str) -> None:
     group = broker.groups.get(group_id)
     if group is None:
         raise BrokerError("GROUP_ID_NOT_FOUND", f"there is no group '{group_id}'")
-    if group.members:
-        raise BrokerError("NON_EMPTY_GROUP", f"group '{group_id}' has {len(group.members)} members")
+    members = len(group.membership.members)
+    if members:
+        raise BrokerError("NON_EMPTY_GROUP", f"group '{group_id}' has {members} members")
     del broker.groups[group_id]

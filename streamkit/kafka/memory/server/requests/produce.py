@@ -14,18 +14,32 @@ from streamkit.kafka.memory.server.transaction import TransactionState
 
 
 def produce(
-    broker: Broker, tp: TopicPartition, columns: Columns, transactional_id: str | None = None, producer: ProducerId | None = None
+    broker: Broker,
+    tp: TopicPartition,
+    columns: Columns,
+    transactional_id: str | None = None,
+    producer: ProducerId | None = None,
+    first_sequence: int | None = None,
+    records: int | None = None,
 ) -> int:
-    """Returns the offset of the first record. One bad record refuses them all, as one bad record refuses its batch."""
+    """Returns the offset of the first record. One bad record refuses them all, as one bad record refuses its batch.
+
+    A batch of ``records`` records with sequence numbers is appended once: a repetition is answered with the offset that it has.
+    (``columns`` belongs to the log once it was appended, so a repetition that hands in the same object says nothing by it.)
+    """
     log = broker.log(tp)
     if transactional_id is not None and producer is not None:
         _check_transaction(broker, tp, transactional_id, producer)
+        if first_sequence is not None and records is not None:
+            repeated = log.repetition(producer, first_sequence, records)
+            if repeated is not None:
+                return repeated
     now_ms = broker.clock.now_ms()
     config = broker.topics[tp.topic].config
     check_records(config, columns, now_ms)
     if config.log_append_time:
         columns.timestamps = array("q", [now_ms]) * len(columns)
-    base_offset = log.append(columns, producer)
+    base_offset = log.append(columns, producer, first_sequence)
     broker.touch()
     return base_offset
 

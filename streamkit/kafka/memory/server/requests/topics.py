@@ -35,11 +35,11 @@ def delete_topic(broker: Broker, name: str) -> None:
     if broker.topics.pop(name, None) is None:
         raise BrokerError("UNKNOWN_TOPIC_OR_PART", f"topic '{name}' does not exist")
     for group in broker.groups.values():
-        group.forget_topic(name)
+        group.positions.forget_topic(name)
     _announce(broker, name)
 
 
 def _announce(broker: Broker, topic: str) -> None:
     for group in broker.groups.values():
-        group.on_metadata_change(topic)
+        group.on_metadata_change(topic, broker.clock.monotonic())
     broker.touch()

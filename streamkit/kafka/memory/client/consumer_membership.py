@@ -1,0 +1,116 @@
+"""A consumer's side of the consumer group protocol (KIP-848): the coordinator says what the member should have, step by step.
+
+    heartbeat (epoch 0) -> member -> told to give partitions up: on_revoked, then a heartbeat that says so
+                                  -> told of partitions more:    on_assigned, then a heartbeat that says so
+                                  -> fenced: on_lost, and a heartbeat with epoch 0
+
+Only what changes is told, so the listener hears of single partitions where the classic protocol takes all and gives anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamkit.errors import FatalError
+from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.memory.client.link import Call
+from streamkit.kafka.memory.client.membership import GONE, Membership
+from streamkit.kafka.memory.server.consumer_group import LEAVE, LEAVE_FOR_A_WHILE, ConsumerHeartbeat, HeartbeatAnswer
+from streamkit.kafka.memory.server.errors import BrokerError
+from streamkit.kafka.memory.server.requests.consumer_group_heartbeat import consumer_group_heartbeat
+
+_STEPS = 10  # more steps than a reconciliation has; the rest comes with the next poll
+
+
+class ConsumerMembership(Membership):
+    """ConsumerGroupHeartbeat."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._target: tuple[TopicPartition, ...] | None = None  # what we should have, where we do not have it yet
+        self._told = False  # whether `on_assigned` was ever called in this membership
+        self._interval_ms = 0  # as the coordinator wants it
+        self._to_say = False  # that what we have has changed
+
+    def _keep_up(self) -> None:
+        for _ in range(_STEPS):
+            try:
+                self._beat_if_due()
+            except BrokerError as error:
+                if error.code in GONE:
+                    self._lose()
+                    continue
+                if error.code in {"FENCED_INSTANCE_ID", "UNRELEASED_INSTANCE_ID"}:
+                    raise FatalError(error.message, code=error.code, call="poll") from error
+                raise
+            if not self._reconcile():
+                return
+
+    def _beat_if_due(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            raise answer
+        now = self._link.clock.monotonic()
+        if self.generation > 0 and not self._to_say and now < self._next_heartbeat:
+            return
+        interval_ms = min(self._settings.heartbeat_interval_ms, self._interval_ms or self._settings.heartbeat_interval_ms)
+        self._next_heartbeat = now + interval_ms / 1000
+        self._heartbeat(says_what_it_has=self._to_say)
+
+    def _send_heartbeat(self) -> None:
+        if self.generation > 0:
+            self._heartbeat(says_what_it_has=False)
+
+    def _heartbeat(self, *, says_what_it_has: bool) -> None:
+        joins = self.generation <= 0
+        if not self.member_id:
+            self.member_id = self._link.new_member_id()
+        request = ConsumerHeartbeat(
+            self._group_id,
+            self.member_id,
+            0 if joins else self.generation,
+            self._topics if joins else None,
+            () if joins else (tuple(self._assigned) if says_what_it_has else None),
+            self._settings.instance_id,
+            self._settings.rebalance_timeout_ms,
+        )
+        answer = self._link.send("ConsumerGroupHeartbeat", consumer_group_heartbeat, request)
+        if request.member_id != self.member_id or (self.generation > 0) is joins:
+            return  # of a membership that has ended meanwhile
+        if says_what_it_has and tuple(self._assigned) == request.owned:
+            self._to_say = False
+        self._take_answer(answer)
+
+    def _take_answer(self, answer: HeartbeatAnswer) -> None:
+        self.generation = answer.member_epoch
+        self._interval_ms = answer.heartbeat_interval_ms
+        if answer.assignment is not None:
+            self._target = answer.assignment
+
+    def _reconcile(self) -> bool:
+        """One step towards the target; whether it has something to tell the coordinator."""
+        if self._target is None:
+            return False
+        target, self._target = self._target, None
+        too_many = [tp for tp in self._assigned if tp not in target]
+        if too_many:
+            self._give_up(too_many, self._listener.on_revoked)
+        more = [tp for tp in target if tp not in self._assigned]
+        if more or not self._told:
+            self._told = True
+            self._take(more)
+        if too_many or more:
+            self._to_say = True
+        return self._to_say
+
+    def _send_leave(self, call: Call) -> None:
+        epoch = LEAVE if self._settings.instance_id is None else LEAVE_FOR_A_WHILE
+        request = ConsumerHeartbeat(self._group_id, self.member_id, epoch, instance_id=self._settings.instance_id)
+        if self.generation > 0:
+            call.send("ConsumerGroupHeartbeat", consumer_group_heartbeat, request)
+
+    def _reset(self) -> None:
+        """The member id stays: it is the consumer's own."""
+        self.generation = -1
+        self._answer = self._target = None
+        self._told = self._to_say = False
