@@ -1,13 +1,25 @@
 """The command line: one file per command, each importing what it needs when it runs, so that `--help` is quick.
 
-`main.py` has the Typer app, `load.py` finds the app that a command names. May import: everything. Start reading at `main.py`.
+`main.py` has the Typer app. May import: everything. Start reading at `main.py`.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+from types import FrameType
+
 
 def main() -> None:
     """Entry point of the `streamkit` command."""
+    if os.getpid() == 1:
+        # In a container the kernel drops a signal for which process 1 has no handler, so a stop during the imports below would be
+        # lost, and the container killed after its grace period. A service installs its own handler when it starts.
+        signal.signal(signal.SIGTERM, _leave)
     from streamkit.cli.main import run_command_line
 
     run_command_line()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+    os._exit(128 + number)  # nothing has been begun

@@ -1,5 +1,5 @@
 """Testing for users: `driver.py` runs an app on the embedded broker, synchronously and with a manual clock.
 
-`containers/` runs a whole service against a real Kafka, and `plugin.py` has fixtures of it for pytest. May import: everything below,
-app included. Start reading at `driver.py`.
+`containers/` runs a whole service against a real Kafka; `plugin.py` has fixtures of it for pytest. May import: everything
+below, app included. Start reading at `driver.py`.
 """

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamkit.clock import SystemClock
 from streamkit.errors import RetriableError
-from streamkit.kafka.client import KafkaClient, NewTopic, TopicPartition
+from streamkit.kafka.client import KafkaClient, NewTopic, Producer, TopicPartition
 from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.operators.event_time import scalar_ms
 from streamkit.operators.map import instant
@@ -81,18 +82,27 @@ class Broker:
         headers: Mapping[str, bytes] | None = None,
     ) -> None:
         """Appends records in one transaction. Without a partition the key chooses, by Kafka's own rule."""
-        encode = topic.value_serde.encoder()
-        wire_key = topic.key_serde.encode_one(key)
-        when = 0 if timestamp is None else scalar_ms(timestamp)
+        with self.sender() as send:
+            send(topic, *values, key=key, timestamp=timestamp, partition=partition, headers=headers)
+
+    @contextmanager
+    def sender(self) -> Iterator[Sender]:
+        """`send` as a function that keeps its producer: for many calls after one another.
+
+        >>> import streamkit as sk
+        >>> NUMBERS = sk.Topic("numbers", key=str, value=int)
+        >>> broker = sk.Broker.embedded()
+        >>> broker.create_topic(NUMBERS)
+        >>> with broker.sender() as send:
+        ...     for number in range(3):
+        ...         send(NUMBERS, number, key="a")
+        >>> [record.value for record in broker.read(NUMBERS)]
+        [0, 1, 2]
+        """
         producer = self.client.producer(f"streamkit-send-{uuid.uuid4().hex}")
         try:
             producer.init_transactions(_TIMEOUT_S)
-            producer.begin()
-            for value in values:
-                data = None if value is None else encode(value)
-                producer.produce(topic.name, data, wire_key, partition, when, list((headers or {}).items()) or None)
-            producer.flush(_TIMEOUT_S)
-            producer.commit(_TIMEOUT_S)
+            yield Sender(producer)
         finally:
             producer.close()
 
@@ -142,6 +152,33 @@ class Broker:
                         left.pop(tp)
         finally:
             reader.close()
+
+
+class Sender:
+    """Sends records to any topic, each call in one transaction; `Broker.sender` makes it."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def __call__(
+        self,
+        topic: Topic[K, V],
+        *values: V | None,
+        key: K | None = None,
+        timestamp: datetime | None = None,
+        partition: int = -1,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """As `Broker.send`."""
+        encode = topic.value_serde.encoder()
+        wire_key = topic.key_serde.encode_one(key)
+        when = 0 if timestamp is None else scalar_ms(timestamp)
+        self._producer.begin()
+        for value in values:
+            data = None if value is None else encode(value)
+            self._producer.produce(topic.name, data, wire_key, partition, when, list((headers or {}).items()) or None)
+        self._producer.flush(_TIMEOUT_S)
+        self._producer.commit(_TIMEOUT_S)
 
 
 def _name(topic: Topic[Any, Any] | str) -> str:
