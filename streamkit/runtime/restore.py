@@ -19,6 +19,8 @@ from streamkit.runtime.task import Task
 _SLICE_RECORDS = 100  # blocks are up to 800 KB each
 _SLICES_PER_STEP = 8
 _REPORT_EVERY_S = 1.0
+_ASK_FOR_S = 2.0
+"""A question to a broker that has just died is answered by its successor only when it is asked again."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class Restore:
         self._started = self._moved = self._reported = clock.monotonic()
         self.rows = 0
         self.records = 0
-        self._progress = self._bounds(tasks, admin, stall_s)
+        self._progress = self._bounds(tasks, admin)
         self._total = sum(p.end - p.start for p in self._progress.values())
         self._reader: Reader | None = None
         if self._pending():
@@ -50,10 +52,10 @@ class Restore:
             self._reader.assign({tp: p.position for tp, p in self._progress.items() if p.position < p.end})
 
     @staticmethod
-    def _bounds(tasks: Sequence[Task], admin: Admin, timeout: float) -> dict[TopicPartition, _Progress]:
+    def _bounds(tasks: Sequence[Task], admin: Admin) -> dict[TopicPartition, _Progress]:
         where = {TopicPartition(topic, task.id.partition): task for task in tasks for topic in task.changelog_topics()}
-        starts = admin.start_offsets(list(where), timeout) if where else {}
-        ends = admin.end_offsets(list(where), timeout) if where else {}
+        starts = admin.start_offsets(list(where), _ASK_FOR_S) if where else {}
+        ends = admin.end_offsets(list(where), _ASK_FOR_S) if where else {}
         return {tp: _Progress(task, starts[tp], ends[tp], starts[tp]) for tp, task in where.items()}
 
     def _pending(self) -> list[TopicPartition]:
