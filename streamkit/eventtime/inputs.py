@@ -80,6 +80,12 @@ class TaskTime(Generic[I]):
         if found is not None:
             found.become(state)
 
+    def wake(self) -> None:
+        """No input counts as idle any longer; what is idle has to be proven anew."""
+        for each in self.inputs.values():
+            if each.state is InputState.IDLE:
+                each.become(InputState.ACTIVE)
+
     def restore(self, reached: int) -> None:
         """Time never falls behind what was persisted."""
         self._reached = max(self._reached, reached)

@@ -16,30 +16,38 @@ from streamkit.kafka.client import TopicPartition
 class Assignment:
     """Implements kafka.client.RebalanceListener."""
 
-    def __init__(self, before_revoke: Callable[[], None], dropped: Callable[[Sequence[TopicPartition]], None]) -> None:
+    def __init__(
+        self,
+        before_revoke: Callable[[], None],
+        revoked: Callable[[Sequence[TopicPartition]], None],
+        lost: Callable[[Sequence[TopicPartition]], None],
+    ) -> None:
         self._before_revoke = before_revoke
-        self._dropped = dropped
+        self._revoked = revoked
+        self._lost = lost
         self._epochs: Counter[TopicPartition] = Counter()
         self.owned: set[TopicPartition] = set()
         self.changed = False
+        self.complete = False  # the group has said last what we get, not what it takes
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         self._epochs.update(partitions)
         self.owned.update(partitions)
-        self.changed = True
+        self.changed = self.complete = True
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         self._before_revoke()
         self._gone(partitions)
+        self._revoked(partitions)
 
     def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
         self._gone(partitions)
+        self._lost(partitions)
 
     def _gone(self, partitions: Sequence[TopicPartition]) -> None:
         self._epochs.update(partitions)
         self.owned.difference_update(partitions)
-        self.changed = True
-        self._dropped(partitions)
+        self.changed, self.complete = True, False
 
     def epochs(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The present epochs; `owned` partitions only have meaningful ones."""

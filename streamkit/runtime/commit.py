@@ -8,7 +8,7 @@ the transaction still open: who calls knows what has to be brought back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
@@ -79,7 +79,7 @@ class Committer:
     def commit(self, words: Sequence[Word] = (), *, within_s: float | None = None) -> None:
         """Every task that wrote anything sends its offsets, also when none advanced (R1)."""
         told = {word.task for word in words}
-        tasks = [task for task in self._tasks if task.touched or task.id in told]
+        tasks = [task for task in self._tasks.at_work() if task.touched or task.id in told]
         self.remember_epochs(tasks)
         offsets: dict[TopicPartition, Committed] = {}
         for task in tasks:
@@ -89,7 +89,7 @@ class Committer:
         self._words.produce(words, self._transaction)
         self._check_ownership()
         self._transaction.commit(offsets, self._group_metadata(), within_s)
-        self._publish(tasks, words)
+        self._publish(tasks, offsets, words)
 
     def remember_epochs(self, tasks: Iterable[Task]) -> None:
         """R9: under which ownership the open transaction first touched the partitions of these tasks."""
@@ -106,10 +106,10 @@ class Committer:
                 f"partitions changed hands during the transaction: {', '.join(moved)}", code="OWNERSHIP", call="commit"
             )
 
-    def _publish(self, tasks: Sequence[Task], words: Sequence[Word]) -> None:
+    def _publish(self, tasks: Sequence[Task], offsets: Mapping[TopicPartition, Committed], words: Sequence[Word]) -> None:
         now = self._clock.monotonic()
         for task in tasks:
-            task.committed()
+            task.committed(offsets)
         self._words.committed(words, now)
         self._epochs.clear()
         # The first change after a pause is committed at once; under load commits keep their interval, and R30: four times what

@@ -1,6 +1,7 @@
 """From assigned partitions to running tasks: make them, restore them in slices, decide where they start, start them (R12-R14).
 
-    begin: new tasks -> committed positions -> ends of the changelogs       step: a slice of the changelogs -> ... -> start
+    begin: committed positions ──parked here, and nobody had it meanwhile (parking.py)──────────────────> start
+                               ──all others: new tasks, ends of the changelogs──> a slice per step ──> start
 
 Nothing of this happens inside a rebalance callback. Each part asks Kafka first and acts afterwards: where Kafka does not answer
 in time nothing was done, and the next step of the worker asks again.
@@ -9,7 +10,7 @@ in time nothing was done, and the next step of the worker asks again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
@@ -17,11 +18,13 @@ from streamkit.errors import RetriableError
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin, Committed, Consumer, KafkaClient, TopicPartition
 from streamkit.runtime.assignment import Assignment
+from streamkit.runtime.decide.resume import may_resume
 from streamkit.runtime.decide.start import FromEarliest, Refuse, Resume, StartFacts, start
 from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.parking import Parking
 from streamkit.runtime.restore import Restore
-from streamkit.runtime.task import InputPosition, Task, TaskState
+from streamkit.runtime.task import InputPosition, Task, TaskId, TaskState
 from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.transaction import Transaction
 
@@ -50,6 +53,7 @@ class TakeOver:
         settings: EngineSettings,
         failures: FailurePolicy,
         instrument: Instrument,
+        parking: Parking,
         *,
         started: Callable[[Sequence[Task]], None],
         incarnation: Callable[[], str] = new_incarnation,
@@ -65,29 +69,49 @@ class TakeOver:
         self._settings = settings
         self._failures = failures
         self._instrument = instrument
+        self._parking = parking
         self._started = started
         self._incarnation = incarnation
         self._positions: dict[TopicPartition, Committed | None] = {}
         self._restore: Restore | None = None
+        self._ready: list[Task] = []
         self._was_running = False
         self.until_end = False
 
     @property
     def restoring(self) -> bool:
-        return self._restore is not None
+        """Whether something is on its way from assigned to running."""
+        return self._restore is not None or bool(self._ready)
 
     def step(self) -> None:
         """Follows the assignment as far as Kafka answers, by one bounded slice."""
-        if self._assignment.changed:
+        self._parking.expire()
+        if self._assignment.changed and not self.restoring:
             self._begin()
-        if self._restore is not None:
-            self._restore_slice(self._restore)
+        if self._restore is not None and self._restore.step(self._settings.poll_timeout_ms / 1000):
+            self._ready += self._restore.tasks
+            self._restore = None
+        if self._ready:
+            self._start_ready()
+
+    def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """If something on its way reads one of these, all that is with it begins anew."""
+        if not set(partitions).isdisjoint(tp for task in self._on_the_way() for tp in task.inputs):
+            self.stop()
 
     def stop(self) -> None:
-        """What is being restored is no longer wanted, or not from here."""
+        """What is on its way is no longer wanted, or not from here. The next step begins anew."""
+        for task in self._on_the_way():
+            if task.state is not TaskState.PARKED:
+                self._tasks.remove(task)
         if self._restore is not None:
             self._restore.close()
             self._restore = None
+        self._ready = []
+        self._assignment.changed = True
+
+    def _on_the_way(self) -> list[Task]:
+        return [*self._ready, *(self._restore.tasks if self._restore is not None else ())]
 
     # ---- assigned -> restoring
 
@@ -97,42 +121,54 @@ class TakeOver:
         R13: the stable committed positions are read first, the ends of the changelogs after them. A predecessor that commits in
         between is fenced: by its transactional id if it is ours, by the group's generation if not.
         """
+        wanted = self._wanted()
+        if self._assignment.complete:
+            self._parking.drop([task for task in self._parking if task.id not in wanted], "assigned to another worker")
+        fresh: list[Task] = []
         try:
-            pending = self._new_tasks()
-            self.stop()
-            if pending:
+            if wanted:
                 self._transaction.producer()  # fences the predecessor: its open transaction would hold the restore up
-                self._positions = self._consumer.committed([tp for task in pending for tp in task.inputs], _TIMEOUT_S)
-                self._restore = Restore(
-                    pending, self._client, self._admin, self._clock, self._settings.restore_stall_ms / 1000, self._instrument
+                self._positions = self._consumer.committed([tp for inputs in wanted.values() for tp in inputs], _TIMEOUT_S)
+                self._parking.drop(
+                    [
+                        task
+                        for task in self._parking
+                        if task.id in wanted and not may_resume(task.last_committed, self._positions)
+                    ],
+                    "another worker has committed",
                 )
+                fresh = [self._fresh(task_id) for task_id in wanted if self._parking.find(task_id) is None]
+                if fresh:
+                    stall_s = self._settings.restore_stall_ms / 1000
+                    self._restore = Restore(fresh, self._client, self._admin, self._clock, stall_s, self._instrument)
         except RetriableError as error:
             self._instrument.event("take-over-retried", error=str(error))
             return
-        for task in pending:
+        for task in fresh:
             task.become(TaskState.RESTORING)
             self._tasks.add(task)
+        self._ready = [task for task in self._parking if task.id in wanted]
         self._assignment.changed = False
 
-    def _new_tasks(self) -> list[Task]:
-        """Fresh tasks for all that are ours and not running: a task runs only when all its input partitions are ours, and a
-        restore that a new assignment interrupts begins anew."""
-        at_work = {task.id for task in self._tasks.at_work()}
-        return [
-            self._layout.task(task_id, self._transaction, self._failures, self._incarnation())
+    def _wanted(self) -> dict[TaskId, tuple[TopicPartition, ...]]:
+        """The inputs of all tasks that are ours and not here. A task runs only when all its input partitions are ours."""
+        here = {task.id for task in self._tasks}
+        return {
+            task_id: inputs
             for task_id, inputs in self._layout.task_inputs().items()
-            if task_id not in at_work and self._assignment.owned.issuperset(inputs)
-        ]
+            if task_id not in here and self._assignment.owned.issuperset(inputs)
+        }
 
-    # ---- restoring -> running
+    def _fresh(self, task_id: TaskId) -> Task:
+        return self._layout.task(task_id, self._transaction, self._failures, self._incarnation())
 
-    def _restore_slice(self, restore: Restore) -> None:
-        if not restore.step(self._settings.poll_timeout_ms / 1000):
-            return
+    # ---- restored or parked -> running
+
+    def _start_ready(self) -> None:
         try:
-            self._start(restore.tasks)
+            self._start(self._ready)
         except RetriableError as error:
-            if self._restore is None:  # it was the first commit that failed: roll back as for any other
+            if not self._ready:  # it was the first commit that failed: roll back as for any other
                 raise
             self._instrument.event("take-over-retried", error=str(error))
 
@@ -147,13 +183,22 @@ class TakeOver:
         for task in tasks:
             for tp, position in task.inputs.items():
                 self._consumer.seek(tp, position.next_offset)
-        for task in tasks:
+        resumed = [task for task in tasks if task.state is TaskState.PARKED]
+        restored = [task for task in tasks if task.state is not TaskState.PARKED]
+        for task in resumed:
+            self._parking.release(task)
+            task.resume(self._clock.monotonic())
+            self._tasks.add(task)
+        for task in restored:
             task.become(TaskState.RUNNING)
-        self._restore = None
+        self._ready = []
         self._was_running = True
-        self._started(tasks)
+        if restored:
+            self._started(restored)
         self._consumer.resume(inputs)
-        self._instrument.event("running", tasks=[str(task.id) for task in tasks])
+        for name, those in (("resumed", resumed), ("running", restored)):
+            if those:
+                self._instrument.event(name, tasks=[str(task.id) for task in those])
 
     def _place(self, task: Task, position: InputPosition, log_start: int, log_end: int) -> None:
         """Where one partition goes on; raises where it must not (decide/start.py)."""
@@ -174,15 +219,23 @@ class TakeOver:
         if isinstance(decision, Refuse):
             raise decision.error
         position.next_offset = decision.offset
-        position.last_data = self._clock.monotonic()
-        if isinstance(decision, FromEarliest):
-            task.touched = True  # the start position is committed before anything else (R29)
-        else:
-            task.commits = max(task.commits, decision.metadata.commits)
-            if position.watermark is not None:
-                position.watermark.max_timestamp = decision.metadata.max_timestamp
-                task.time.advance(position.tp, position.watermark.watermark)
-        if self.until_end and is_source:
+        if task.state is not TaskState.PARKED:
+            self._take_up(task, position, decision)
+        if self.until_end and is_source and position.end is None:
             # an end that was committed stays, whatever has arrived since: its windows are closed
             has_ended = isinstance(decision, Resume) and decision.metadata.ended
             position.end = decision.offset if has_ended else log_end
+
+    def _take_up(self, task: Task, position: InputPosition, decision: FromEarliest | Resume) -> None:
+        """What is stored with the position (R18), for a task that has only its changelogs."""
+        position.last_data = self._clock.monotonic()
+        if isinstance(decision, FromEarliest):
+            task.touched = True  # the start position is committed before anything else (R29)
+            return
+        task.commits = max(task.commits, decision.metadata.commits)
+        committed = self._positions[position.tp]
+        if committed is not None:
+            task.last_committed[position.tp] = committed
+        if position.watermark is not None:
+            position.watermark.max_timestamp = decision.metadata.max_timestamp
+            task.time.advance(position.tp, position.watermark.watermark)

@@ -3,13 +3,14 @@
 States, and what moves them (the worker does; see worker.py):
 
     ASSIGNED ──positions and changelogs known──> RESTORING ──read to the end──> RUNNING ──end of its input──> ENDED
+    RUNNING ──revoked with nothing uncommitted──> PARKED ──back, and nobody had it meanwhile──> RUNNING
     any ──revoked, lost, or the transaction was aborted──> gone (a new Task is made)
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ class TaskState(enum.Enum):
     RESTORING = "restoring"
     RUNNING = "running"
     ENDED = "ended"
+    PARKED = "parked"
 
 
 TRANSITIONS = frozenset(
@@ -58,6 +60,8 @@ TRANSITIONS = frozenset(
         (TaskState.ASSIGNED, TaskState.RESTORING),
         (TaskState.RESTORING, TaskState.RUNNING),
         (TaskState.RUNNING, TaskState.ENDED),
+        (TaskState.RUNNING, TaskState.PARKED),
+        (TaskState.PARKED, TaskState.RUNNING),
     }
 )
 
@@ -95,6 +99,7 @@ class Task:
     state: TaskState = TaskState.ASSIGNED
     touched: bool = False
     commits: int = 0
+    last_committed: dict[TopicPartition, Committed] = field(default_factory=dict)  # by this task, or what it was restored from
     fired: int = NO_TIME  # the watermark up to which everything was fired; an end of input does not count
     changelogs: dict[str, BlockChangelog] = field(default_factory=dict)
     keeps_time: bool = False  # a task without a store whose time is wanted downstream keeps a time record of its own
@@ -117,6 +122,7 @@ class Task:
         if not len(part):
             return 0
         position.last_data = now
+        self.touched = True  # first: what fails half-way has changed something, too
         reader = self.chain.readers[fetched.tp.topic]
         if isinstance(reader, RepartitionReader):
             batch = self._read_repartition(reader, part)
@@ -131,7 +137,6 @@ class Task:
             self.time.advance(fetched.tp, position.watermark.watermark)
         position.next_offset = part.next_offset
         position.leader_epoch = part.leader_epoch
-        self.touched = True
         return len(part)
 
     def _read_repartition(self, reader: RepartitionReader, part: RecordBatch) -> Batch | None:
@@ -170,18 +175,18 @@ class Task:
         watermark = self.time.watermark()
         if watermark == END_OF_TIME and self.state is TaskState.RUNNING:
             # How far time had come before the end was noticed depends on how batches were cut. The furthest input does not.
+            self.touched = True
             self._fire(self.time.furthest)
             self.chain.advance(watermark)
             self.become(TaskState.ENDED)
-            self.touched = True
         elif watermark != END_OF_TIME:
             self._fire(watermark)
 
     def _fire(self, watermark: int) -> None:
         if watermark > self.fired:
+            self.touched = True
             self.chain.advance(watermark)
             self.fired = watermark
-            self.touched = True
 
     def words(self) -> Iterator[tuple[RepartitionWriter, TaskWord]]:
         """What this task says of its time through each repartition topic. An end is a state, never a frontier."""
@@ -235,9 +240,20 @@ class Task:
             record = TimeRecord("", self.fired, NO_TIME, NO_TIME, inputs)
             yield names.changelog_topic(self.app, self.sub.reads[0].name), (time_record.KEY, time_record.encode(record))
 
-    def committed(self) -> None:
+    def committed(self, offsets: Mapping[TopicPartition, Committed]) -> None:
+        """A transaction with these positions, this task's among them, was acknowledged."""
         self.touched = False
         self.commits += 1
+        self.last_committed = {tp: offsets[tp] for tp in self.inputs}
+
+    def resume(self, now: float) -> None:
+        """Goes on after it was parked, as after a restore: its time stands, but every input counts as active until it is proven
+        idle, or says so again (R26), and its end is still to be reached."""
+        self.become(TaskState.RUNNING)
+        self.time.wake()
+        for position in self.inputs.values():
+            position.last_data = now
+            position.caught_up_at = -1
 
     # ---- restore
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from streamkit.kafka.client import TopicPartition
 from streamkit.runtime.task import Task, TaskId, TaskState
@@ -45,10 +45,14 @@ class TaskSet:
         """Those that are restored: running, or at the end of their input."""
         return [task for task in self if task.state in (TaskState.RUNNING, TaskState.ENDED)]
 
+    def among(self, partitions: Iterable[TopicPartition]) -> list[Task]:
+        """Those that read any of these partitions."""
+        return list({task.id: task for task in map(self._by_input.get, partitions) if task is not None}.values())
+
     @property
     def touched(self) -> bool:
         """Whether any has changes that are not committed."""
-        return any(task.touched for task in self)
+        return any(task.touched for task in self.at_work())
 
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset of every partition that is read."""

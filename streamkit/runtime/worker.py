@@ -30,6 +30,7 @@ from streamkit.runtime.idleness import Idleness
 from streamkit.runtime.lateness import LateReport
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.outage import Outage
+from streamkit.runtime.parking import Parking
 from streamkit.runtime.purge import Purge
 from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
 from streamkit.runtime.takeover import TakeOver, new_incarnation
@@ -75,8 +76,9 @@ class Worker:
         self._admin = client.admin()
         self._consumer = client.consumer(layout.topology.plan.app)
         self._transaction = Transaction(lambda: client.producer(transactional_id), clock, settings, instrument, self._guard)
-        self._assignment = Assignment(self._commit_before_revoke, self._drop_partitions)
+        self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
+        self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
         self._limit = RollbackLimit(transactional_id, clock)
         self._late = LateReport(instrument)
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
@@ -89,7 +91,7 @@ class Worker:
         )  # fmt: skip
         self._take_over = TakeOver(
             self._tasks, layout, client, self._consumer, self._admin, self._transaction, self._assignment, clock, settings,
-            failures, instrument, started=self._started, incarnation=new_incarnation,
+            failures, instrument, self._parking, started=self._started, incarnation=new_incarnation,
         )  # fmt: skip
         self._take_over.until_end = until_end
 
@@ -228,8 +230,6 @@ class Worker:
 
     def close(self) -> None:
         """Leaves the group and drops everything; what is uncommitted is aborted."""
-        for task in self._tasks:
-            task.touched = False
         self._polled_at = self._clock.monotonic()
         self._guard.enter("close", patience(2 * self._settings.deadline_s))
         with ExitStack() as closing:  # whatever one of these raises, the others are closed
@@ -237,6 +237,7 @@ class Worker:
             closing.callback(self._admin.close)
             closing.callback(self._transaction.close)
             closing.callback(self._consumer.close)
+            closing.callback(self._tasks.clear)  # nobody comes back to be parked
             closing.callback(self._take_over.stop)
             closing.callback(self._transaction.abort)
 
@@ -256,8 +257,6 @@ class Worker:
 
     def _commit_before_revoke(self) -> None:
         """R8, inside the callback: commit with the metadata of this moment, or abort."""
-        if self._take_over.restoring:
-            return
         try:
             self._committer.hurry()
             if self._tasks.touched:
@@ -271,22 +270,31 @@ class Worker:
         """How long the group still waits for this poll to return before it gives the member up."""
         return self._settings.max_poll_interval_ms / 1000 - (self._clock.monotonic() - self._polled_at)
 
-    def _drop_partitions(self, partitions: Sequence[TopicPartition]) -> None:
-        """The tasks of these partitions are gone. An open transaction that they had a part in cannot be committed any more."""
-        if any(task.touched for task in self._of(partitions)):
+    def _revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Who had nothing uncommitted waits in memory for its partitions to come back."""
+        self._parking.park(self._leave(partitions))
+        self._instrument.event("revoked", partitions=[str(tp) for tp in partitions])
+
+    def _lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """R11: they have been another's for a while; nothing of them can be trusted."""
+        self._parking.drop(self._parking, "partitions were lost")
+        self._leave(partitions)
+        self._instrument.event("lost", partitions=[str(tp) for tp in partitions])
+
+    def _leave(self, partitions: Sequence[TopicPartition]) -> list[Task]:
+        """Takes out the tasks of these partitions. An open transaction that they have a part in cannot be committed any more."""
+        if any(task.touched for task in self._tasks.among(partitions)):
             self._transaction.abort()
             self._forget_tasks()
-        gone = self._of(partitions)
+        self._take_over.revoked(partitions)
+        gone = self._tasks.among(partitions)
         self._committer.forget(partitions, gone)
         for task in gone:
             self._tasks.remove(task)
-        self._take_over.stop()
-        self._instrument.event("revoked", partitions=[str(tp) for tp in partitions])
-
-    def _of(self, partitions: Sequence[TopicPartition]) -> list[Task]:
-        """The tasks that read these partitions."""
-        found = {task.id: task for task in map(self._tasks.of, partitions) if task is not None}
-        return list(found.values())
+        stranded = [tp for task in gone for tp in task.inputs if tp in self._assignment.owned]
+        if stranded:  # ours still, but nobody can process them without those that went
+            self._consumer.pause(stranded)
+        return gone
 
     # ---- going back
 
@@ -303,11 +311,11 @@ class Worker:
 
     def _forget_tasks(self) -> None:
         """All tasks go back to their committed state: memory is dropped, they are made and restored anew."""
+        self._take_over.stop()
+        self._parking.drop(self._parking, "rolled back")
         self._tasks.clear()
         self._committer.forget_all()
         self._limit.dropped()
-        self._take_over.stop()
-        self._assignment.changed = True
 
 
 def _earliest(batch: RecordBatch) -> int:

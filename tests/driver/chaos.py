@@ -68,7 +68,29 @@ class JoinOrLeave:
     """A second worker comes, or goes again."""
 
 
-Action = Append | StepOne | Settle | CrashNow | CrashIn | FailIn | JoinOrLeave
+@dataclass(frozen=True, slots=True)
+class Move:
+    """This worker comes, or goes again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """The group gives a member up. It learns that with its next step, and joins anew."""
+
+    member: int
+
+
+@dataclass(frozen=True, slots=True)
+class Oust:
+    """One of three or more gives up what it has for a rebalance. Before that ends the group gives it up, and the others go on."""
+
+    rounds: int
+    records: int
+
+
+Action = Append | StepOne | Settle | CrashNow | CrashIn | FailIn | JoinOrLeave | Move | Expire | Oust
 
 _when = st.sampled_from(["before", "after"])
 _failing = st.one_of(
@@ -90,6 +112,23 @@ actions = st.lists(
     max_size=25,
 )
 
+restless = st.lists(
+    st.one_of(
+        st.builds(Append, st.integers(1, 5)),
+        st.builds(StepOne, st.integers(0, 3)),
+        st.builds(StepOne, st.integers(0, 3)),
+        st.builds(StepOne, st.integers(0, 3)),
+        st.builds(Move, st.sampled_from("bcd")),
+        st.builds(Move, st.sampled_from("bcd")),
+        st.builds(Expire, st.integers(0, 3)),
+        st.builds(Oust, st.sampled_from([0, 3, 9]), st.integers(0, 5)),
+        _failing,
+        st.just(Settle()),
+    ),
+    max_size=60,
+)
+"""Workers come and go all the time, so that rebalances run into each other."""
+
 
 def end(rig: Rig, dying: Sequence[CrashIn]) -> None:
     """The input ends, and the worker dies while it closes the last windows."""
@@ -97,6 +136,32 @@ def end(rig: Rig, dying: Sequence[CrashIn]) -> None:
         rig.cluster.inject(crash.call, error=Crash(), when=crash.when, skip=crash.skip)
     rig.end_of_input()
     rig.calm()
+
+
+def _move(rig: Rig, name: str) -> None:
+    rig.calm()
+    if name in rig.processes:
+        rig.leave(name)
+    else:
+        rig.join(name)
+
+
+def _oust(rig: Rig, rounds: int) -> None:
+    for name in "bc":
+        if name not in rig.processes:
+            _move(rig, name)
+    for _ in range(rounds):  # a while to share the partitions
+        for name in sorted(rig.processes):
+            rig.step(name)
+    _expire(rig, max(rig.processes))
+    rig.step(MAIN)
+    _expire(rig, MAIN)
+
+
+def _expire(rig: Rig, name: str) -> None:
+    for member in rig.cluster.members(rig.topology.plan.app):
+        if member.startswith(f"{name}-"):
+            rig.cluster.expire(member)
 
 
 def play(rig: Rig, chaos: Sequence[Action], appends: Sequence[Callable[[], object]]) -> None:
@@ -122,12 +187,20 @@ def play(rig: Rig, chaos: Sequence[Action], appends: Sequence[Callable[[], objec
                 kind = RetriableError if retriable else AbortableError
                 rig.cluster.inject(call, error=kind("planted", code=f"PLANTED_{next(codes)}"), when=when)
             case JoinOrLeave():
-                if "b" in rig.processes:
-                    rig.calm()
-                    rig.leave("b")
-                else:
-                    rig.calm()
-                    rig.join("b")
+                _move(rig, "b")
+            case Move(name):
+                _move(rig, name)
+            case Expire(number):
+                members = sorted(rig.cluster.members(rig.topology.plan.app))
+                if members:
+                    rig.cluster.expire(members[number % len(members)])
+            case Oust(rounds, records):
+                _oust(rig, rounds)
+                for _ in range(min(records, len(left))):
+                    left.pop()()
+                for _ in range(8):
+                    for other in sorted(rig.processes)[1:]:
+                        rig.step(other)
     while left:
         left.pop()()
     rig.settle()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from streamkit.kafka.client import TopicPartition
 from streamkit.runtime.assignment import Assignment
 
@@ -10,7 +12,11 @@ A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 
 def make() -> tuple[Assignment, list[object]]:
     told: list[object] = []
-    return Assignment(lambda: told.append("commit"), lambda partitions: told.append(("dropped", list(partitions)))), told
+
+    def tells(what: str) -> Callable[[Sequence[TopicPartition]], None]:
+        return lambda partitions: told.append((what, list(partitions)))
+
+    return Assignment(lambda: told.append("commit"), tells("revoked"), tells("lost")), told
 
 
 def test_assigned_partitions_are_owned_and_have_an_epoch() -> None:
@@ -26,7 +32,7 @@ def test_revoked_partitions_may_be_committed_before_they_go() -> None:
     assignment, told = make()
     assignment.on_assigned([A, B])
     assignment.on_revoked([A])
-    assert told == ["commit", ("dropped", [A])]
+    assert told == ["commit", ("revoked", [A])]
     assert assignment.owned == {B}
 
 
@@ -34,8 +40,18 @@ def test_lost_partitions_are_dropped_without_a_commit() -> None:
     assignment, told = make()
     assignment.on_assigned([A])
     assignment.on_lost([A])
-    assert told == [("dropped", [A])]
+    assert told == [("lost", [A])]
     assert assignment.owned == set()
+
+
+def test_an_assignment_is_complete_when_the_group_has_said_what_we_get() -> None:
+    assignment, _ = make()
+    assignment.on_assigned([A, B])
+    assert assignment.complete
+    assignment.on_revoked([A])
+    assert not assignment.complete
+    assignment.on_assigned([])
+    assert assignment.complete
 
 
 def test_every_change_counts_the_epoch_up_and_only_of_its_partitions() -> None:
