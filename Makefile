@@ -35,6 +35,10 @@ test-fast: $(DEV) ## Every test that needs no broker
 golden: $(DEV) ## Every golden case in every way: straight, in small batches, crashed, interleaved
 	@$(PY) -m tests.golden
 
+.PHONY: sim
+sim: $(DEV) ## Simulate drawn faults: RUNS=500 SEED=1, or REPLAY=FILE
+	@$(PY) -m tests.sim $(if $(REPLAY),--replay $(REPLAY),--runs $(or $(RUNS),500) --seed $(or $(SEED),1))
+
 .PHONY: lint
 lint: $(DEV) ## Style, types and the direction of imports
 	@$(PY) -m ruff check .

@@ -1,0 +1,349 @@
+"""One run: a cluster, worker processes, the input, the faults, and the verdict.
+
+    input and faults ──both are over──> settling ──nothing is left to do, or the bound has passed──> tail ──> leave ──> check
+
+Everything is drawn from the seed, each concern from a stream of its own, so that leaving one fault out does not change the input.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from streamkit.config import EngineSettings
+from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.memory import Cluster, MemoryClient
+from streamkit.kafka.memory.client.group_settings import GroupSettings
+from streamkit.kafka.memory.cluster import LogRecord
+from streamkit.kafka.memory.server.log import Isolation
+from streamkit.kafka.memory.server.transaction import PREPARED
+from streamkit.plan.topology import Topology
+from streamkit.testing.broker import FOREVER
+from streamkit.testing.checker import Kind, Source, Verdict, atomic, settled, single_writer
+from streamkit.testing.sim.faults import Bounds, Fault, draw_faults
+from streamkit.testing.sim.nemesis import Nemesis
+from streamkit.testing.sim.network import SimulatedNetwork
+from streamkit.testing.sim.observer import Observer
+from streamkit.testing.sim.process import STOPS, Process, ProcessState, Slot
+from streamkit.testing.sim.scenario import Input, Scenario
+from streamkit.testing.sim.scheduler import Scheduler, SimulatedClock
+from streamkit.testing.sim.trace import Trace
+
+START_MS: Final = 1_577_836_800_000
+BOUND_S: Final = 60.0
+"""Liveness: so long after the last fault and the last record everything is processed."""
+
+_LOOK_EVERY_S: Final = 0.25
+_TAIL_S: Final = 1.0
+_LEAVE_S: Final = 20.0
+_MARKER_S: Final = 0.004
+_HEARTBEAT_MS: Final = 400
+_BROKER_LOOKS_S: Final = 0.2
+_LEAST_S: Final = 0.001
+_RESTARTS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is made of. ``left_out``: numbers of input records that a shrunk run does without."""
+
+    scenario: str
+    seed: int
+    workers: int = 2
+    faults: tuple[Fault, ...] = ()
+    left_out: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run."""
+
+    plan: Plan
+    verdict: Verdict
+    trace: Trace
+    settled_after_s: float
+    virtual_s: float
+    records: int
+    commits: int
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict.ok
+
+
+def stream(seed: int, of: str) -> random.Random:
+    """A stream of random numbers of its own (the seed of a text does not depend on how Python hashes)."""
+    return random.Random(f"{seed}/{of}")  # noqa: S311 - a simulation
+
+
+def draw_settings(seed: int) -> EngineSettings:
+    """Small time-outs, in the order of R20; batches small enough that records of one partition meet in several."""
+    rng = stream(seed, "settings")
+    return EngineSettings(
+        commit_interval_ms=rng.choice([1, 20, 100, 250]),
+        transaction_timeout_ms=rng.choice([1_500, 2_500]),
+        session_timeout_ms=3_000,
+        max_poll_interval_ms=6_000,
+        max_records=rng.choice([1, 3, 10, 1_000]),
+        poll_timeout_ms=rng.choice([100, 500]),
+        control_interval_ms=rng.choice([0, 300]),
+        heartbeat_ms=1_500,
+        idle_check_ms=200,
+        start_timeout_ms=10_000,
+        restore_stall_ms=15_000,
+        purge_interval_ms=rng.choice([500, 5_000]),
+    )
+
+
+def draw_plan(scenario: Scenario, seed: int, *, faults: int | None = None, kinds: Sequence[str] | None = None) -> Plan:
+    rng = stream(seed, "faults")
+    workers = rng.choice([1, 2, 2, 3])
+    count = rng.choice([0, 1, 2, 3, 4, 6, 9]) if faults is None else faults
+    last = max((record.at for record in scenario.inputs(stream(seed, "input"))), default=1.0)
+    bounds = Bounds(workers, last + 1.0, draw_settings(seed))
+    drawn = draw_faults(rng, count, bounds) if kinds is None else draw_faults(rng, count, bounds, kinds)
+    return Plan(scenario.name, seed, workers, drawn)
+
+
+class World:
+    """One run of a scenario under a plan."""
+
+    def __init__(self, scenario: Scenario, plan: Plan, settings: EngineSettings | None = None) -> None:
+        self.scenario = scenario
+        self.plan = plan
+        self.settings = settings or draw_settings(plan.seed)
+        self.topology: Topology = scenario.topology()
+        self.on_error = scenario.on_error
+        self.until_end = False
+        self.scheduler = Scheduler(stream(plan.seed, "schedule"), self._version)
+        self.clock = SimulatedClock(self.scheduler, START_MS)
+        self.cluster = Cluster(self.clock)
+        self.trace = Trace(self.scheduler)
+        self.network = SimulatedNetwork(self.scheduler, stream(plan.seed, "network"), self.trace)
+        self.appended: list[tuple[Input, Source]] = []
+        self._source_by_number: dict[int, Source] = {}
+        self.unnamed_errors: list[str] = []
+        self._rng = stream(plan.seed, "world")
+        self._slots: dict[str, Slot] = {}
+        self._members: dict[str, Process] = {}
+        self._wanted: set[str] = set()
+        self._pauses: dict[str, float] = {}
+        self._incarnations = 0
+        self._restarts = 0
+        self._extra = 0
+        for name, partitions in scenario.topics().items():
+            self.cluster.create_topic(name, partitions, FOREVER)
+        self.observer = Observer(self.cluster, self._sinks(), self._source_of, self._transactional_ids)
+        self.cluster.broker.defer = self._defer
+        self.nemesis = Nemesis(self, plan.faults)
+        self.network.nemesis = self.nemesis
+        self.inputs = [one for one in scenario.inputs(stream(plan.seed, "input")) if one.number not in plan.left_out]
+
+    def _version(self) -> int:
+        return self.cluster.broker.version if hasattr(self, "cluster") else 0
+
+    # ---- what the parts ask of it
+
+    @property
+    def patience_s(self) -> float:
+        """After this a call that does not return ends its process."""
+        return 1.5 * self.settings.deadline_s + 2.0
+
+    def client(self, client_id: str) -> MemoryClient:
+        group = GroupSettings(
+            session_timeout_ms=self.settings.session_timeout_ms,
+            heartbeat_interval_ms=_HEARTBEAT_MS,
+            max_poll_interval_ms=self.settings.max_poll_interval_ms,
+        )
+        return MemoryClient(
+            self.cluster,
+            client_id=client_id,
+            network=self.network,
+            transaction_timeout_ms=self.settings.transaction_timeout_ms,
+            group=group,
+            guards=False,
+        )
+
+    def unnamed(self, process: Process, error: BaseException) -> None:
+        self.unnamed_errors.append(f"{process.client_id}: {type(error).__name__}: {error}")
+
+    def _sinks(self) -> list[str]:
+        return [sink.topic.name for part in self.topology.parts for sink in part.sinks]
+
+    def _transactional_ids(self) -> list[str]:
+        return sorted({f"{self.topology.plan.app}-{slot.instance}-0" for slot in self._slots.values()})
+
+    def _defer(self, what: str, action: Callable[[], None]) -> None:  # noqa: ARG002
+        """Brokers write each marker when they come to it."""
+        self.observer.decided()
+        self.scheduler.at(self.scheduler.now + self._rng.random() * _MARKER_S, action)
+
+    # ---- members
+
+    def name_of(self, worker: int) -> str:
+        return "abcdefgh"[worker % self.plan.workers]
+
+    def names(self) -> list[str]:
+        return sorted(self._wanted)
+
+    def process(self, worker: int) -> Process | None:
+        return self.member(self.name_of(max(worker, 0)))
+
+    def member(self, name: str) -> Process | None:
+        found = self._members.get(name)
+        return found if found is not None and found.is_alive else None
+
+    def add_member(self, instance: str = "") -> str:
+        self._extra += 1
+        name = f"x{self._extra}"
+        self._start(Slot(name, instance or name), 0.0)
+        return name
+
+    def remove_member(self, name: str) -> None:
+        self._wanted.discard(name)
+        process = self.member(name)
+        if process is not None:
+            process.stop()
+
+    def restart_pause(self, process: Process, seconds: float) -> None:
+        """How long the supervisor waits before the successor of this process."""
+        self._pauses[process.slot.name] = seconds
+
+    def _start(self, slot: Slot, delay: float) -> None:
+        self._slots[slot.name] = slot
+        self._wanted.add(slot.name)
+        self._incarnations += 1
+        process = Process(self, slot, self._incarnations, delay, self._ended)
+        self._members[slot.name] = process
+        self.network.processes[process.client_id] = process
+
+    def _ended(self, process: Process) -> None:
+        """The supervisor: a process that ended is started again while it is wanted."""
+        name = process.slot.name
+        pause = self._pauses.pop(name, None)
+        if name not in self._wanted or process.state is ProcessState.STOPPED:
+            return
+        self._restarts += 1
+        if self._restarts <= _RESTARTS:
+            self._start(process.slot, self._rng.uniform(0.1, 0.6) if pause is None else pause)
+
+    # ---- the run
+
+    def run(self) -> Outcome:
+        for number in range(self.plan.workers):
+            name = self.name_of(number)
+            self._start(Slot(name, name), self._rng.uniform(0.0, 0.5))
+        for one in self.inputs:
+            self.scheduler.at(one.at, lambda one=one: self._append(one))  # type: ignore[misc]
+        self._time_of_the_broker()
+        over = max([one.at for one in self.inputs], default=0.0)
+        self.scheduler.run(over)
+        while not self.nemesis.is_idle:
+            self.scheduler.run(self.scheduler.now + _LOOK_EVERY_S)
+        quiet_from = self.scheduler.now
+        while not self._is_done() and self.scheduler.now < quiet_from + BOUND_S:
+            self.scheduler.run(self.scheduler.now + _LOOK_EVERY_S)
+        settled_after = self.scheduler.now - quiet_from
+        self.scheduler.run(self.scheduler.now + _TAIL_S)
+        verdict = self._check_settled() if settled_after < BOUND_S else self._check_settled(must=True)
+        self._leave()
+        verdict += self._check()
+        return Outcome(
+            self.plan, verdict, self.trace, settled_after, self.scheduler.now, len(self.appended), len(self.observer.commits),
+            [f"{p.client_id}: {p.error}" for p in self.network.processes.values() if p.error is not None],
+        )  # fmt: skip
+
+    def _append(self, one: Input) -> None:
+        offset = self.cluster.append(one.topic, one.value, one.key, one.partition, one.timestamp, one.headers or None)
+        source = Source(one.topic, one.partition, offset, one.number)
+        self.appended.append((one, source))
+        self._source_by_number[one.number] = source
+
+    def _source_of(self, record: LogRecord) -> Source | None:
+        number = self.scenario.number_of(record)
+        return None if number is None else self._source_by_number[number]
+
+    def _time_of_the_broker(self) -> None:
+        """What brokers do by themselves: end sessions and transactions whose time is over."""
+        self.cluster.run_due()
+        due = self.cluster.next_due()
+        soon = self.scheduler.now + _BROKER_LOOKS_S
+        self.scheduler.at(soon if due is None else max(self.scheduler.now + _LEAST_S, min(due, soon)), self._time_of_the_broker)
+
+    def _leave(self) -> None:
+        """Every process finishes what it has in hand and leaves; whoever does not is killed."""
+        self._wanted.clear()
+        for process in list(self._members.values()):
+            process.stop()
+        end = self.scheduler.now + _LEAVE_S
+        while self.scheduler.now < end and any(process.is_alive for process in self._members.values()):
+            self.scheduler.run(self.scheduler.now + _LOOK_EVERY_S)
+        for process in self.network.processes.values():
+            process.kill("does not leave")
+
+    # ---- looking
+
+    def committed(self) -> dict[TopicPartition, int]:
+        group = self.cluster.broker.groups.get(self.topology.plan.app)
+        return {} if group is None else {tp: committed.offset for tp, committed in group.offsets.items()}
+
+    def last_records(self) -> dict[TopicPartition, int]:
+        """1 + the offset of the last record of every input partition."""
+        ends: dict[TopicPartition, int] = {}
+        for _, source in self.appended:
+            ends[TopicPartition(source.topic, source.partition)] = source.offset + 1
+        return ends
+
+    def results(self) -> int:
+        return sum(len(self.cluster.read(sink)) for sink in self._sinks())
+
+    def _is_done(self) -> bool:
+        if self._open_transactions():
+            return False
+        committed = self.committed()
+        if any(committed.get(tp, 0) < end for tp, end in self.last_records().items()):
+            return False
+        return self.results() >= self.scenario.expected(self)
+
+    def _open_transactions(self) -> list[str]:
+        found = [self.cluster.broker.transactions.find(name) for name in self._transactional_ids()]
+        return [
+            t.transactional_id
+            for t in found
+            if t is not None and (t in self.cluster.broker.transactions.ongoing() or t.state in PREPARED)
+        ]
+
+    def _check_settled(self, *, must: bool = False) -> Verdict:
+        """I7. Heartbeats go on, so that a transaction may just be open: it is looked at again until one look finds none."""
+        for _ in range(1 if must else 100):
+            stable = {
+                log.tp: (log.end(Isolation.READ_COMMITTED), log.end(Isolation.READ_UNCOMMITTED))
+                for topic in self.cluster.broker.topics.values()
+                for log in topic.logs
+            }
+            verdict = settled(self.last_records(), self.committed(), stable, self._open_transactions())
+            if verdict.ok:
+                break
+            self.scheduler.run(self.scheduler.now + 0.037)
+        if must:
+            verdict.add("I7", Kind.STUCK, f"not settled {BOUND_S:.0f} s after the last fault")
+        return verdict
+
+    def _check(self) -> Verdict:
+        verdict = Verdict()
+        told = [self._source_of(record) for sink in self._sinks() for record in self.cluster.read(sink)]
+        verdict += atomic(self.observer.commits, [source for source in told if source is not None])
+        verdict += single_writer(self.observer.commits)
+        verdict += self.scenario.check(self)
+        for process in self.network.processes.values():
+            if isinstance(process.error, STOPS):
+                verdict.add("I9", Kind.STUCK, f"{process.client_id} stopped without cause: {process.error}")
+        for error in self.unnamed_errors:
+            verdict.add("I9", Kind.STUCK, f"an error without a name: {error}")
+        return verdict
+
+
+Scenarios = Mapping[str, Scenario]

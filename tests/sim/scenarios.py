@@ -1,0 +1,286 @@
+"""The pipelines that are simulated, each with its workload and its reference (tests/support/reference.py)."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any, ClassVar
+
+import polars as pl
+
+import streamkit as sk
+from streamkit.kafka.memory.cluster import LogRecord
+from streamkit.plan.topology import Topology
+from streamkit.runtime.failures import OnError
+from streamkit.testing.checker import Expected, Found, Source, Verdict, final_results, results
+from streamkit.testing.sim.scenario import Input
+from streamkit.testing.sim.world import World
+from tests.support.reference import Grid, Seen, summary, windowed
+
+BASE_MS = 1_586_937_600_000
+CLOSING_MS = BASE_MS + 1_000_000
+"""The event time of the last record of every partition: it closes all windows of the others."""
+
+OUT_OF_ORDERNESS_MS = 300
+LETTERS = "abcd"
+
+
+class Event(sk.Model):
+    number: int
+    key: str
+    value: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is drawn of a workload."""
+
+    topics: tuple[str, ...] = ("events",)
+    partitions: int = 2
+    most: int = 60
+    seconds: float = 4.0
+    may_be_empty: bool = False  # a partition without any record: the app must find it idle
+    keys_of_partition: bool = False
+
+
+def draw_inputs(rng: random.Random, load: Load) -> list[Input]:
+    """Mostly forward in event time, some out of order, some late; a record that closes all windows at the end of each partition.
+
+    Event time runs with the clock, so that a partition which is silent for long has nothing to say either.
+    """
+    places = [(topic, partition) for topic in load.topics for partition in range(load.partitions)]
+    if load.may_be_empty and rng.random() < 0.5:
+        places.remove(rng.choice(places))
+    count = rng.randrange(5, load.most + 1)
+    times = sorted(rng.uniform(0.2, load.seconds) for _ in range(count))
+    drawn = []
+    for number, at in enumerate(times):
+        topic, partition = rng.choice(places)
+        at_ms = BASE_MS + round(at * 1000)
+        chance = rng.random()
+        if chance < 0.1:
+            at_ms -= rng.randrange(1_500, 4_000)
+        elif chance < 0.4:
+            at_ms -= rng.randrange(0, 2 * OUT_OF_ORDERNESS_MS)
+        letter = rng.choice(LETTERS)
+        key = f"{letter}{partition}" if load.keys_of_partition else letter
+        drawn.append(_input(at, topic, partition, number, key, rng.randrange(-9, 10), at_ms))
+    for number, (topic, partition) in enumerate(places, count):
+        key = f"z{partition}" if load.keys_of_partition else "z"
+        drawn.append(replace(_input(load.seconds + 0.1, topic, partition, number, key, 0, CLOSING_MS), stays=True))
+    return drawn
+
+
+def _input(at: float, topic: str, partition: int, number: int, key: str, value: int, at_ms: int) -> Input:
+    payload = b'{"number":%d,"key":"%s","value":%d,"at":%d}' % (number, key.encode(), value, at_ms)
+    return Input(at, topic, partition, number, payload, key.encode(), BASE_MS)
+
+
+def event_of(record: Input) -> Event:
+    return Event(**json.loads(record.value or b""))
+
+
+def milliseconds(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+@dataclass
+class Pipeline:
+    """What all have in common. Subclasses declare the app and say what must come of the input."""
+
+    name: ClassVar[str]
+    on_error: OnError = "stop"
+    load: Load = field(default_factory=Load)
+    sinks: ClassVar[Mapping[str, int]] = {"results": 2, "late": 1}
+
+    def app(self) -> sk.App:
+        raise NotImplementedError
+
+    @cached_property
+    def _topology(self) -> Topology:
+        return self.app().topology()
+
+    def topology(self) -> Topology:
+        return self._topology
+
+    def topics(self) -> Mapping[str, int]:
+        return {**dict.fromkeys(self.load.topics, self.load.partitions), **self.sinks}
+
+    def inputs(self, rng: random.Random) -> Sequence[Input]:
+        return draw_inputs(rng, self.load)
+
+    def number_of(self, record: LogRecord) -> int | None:  # noqa: ARG002
+        return None
+
+    def expected(self, world: World) -> int:
+        return len(self.reference(world))
+
+    def reference(self, world: World) -> list[Expected]:
+        raise NotImplementedError
+
+    def found(self, world: World) -> Iterator[Found]:
+        raise NotImplementedError
+
+    def check(self, world: World) -> Verdict:
+        return final_results(self.reference(world), self.found(world))
+
+
+def at(record: LogRecord) -> str:
+    return f"{record.topic}-{record.partition}@{record.offset}"
+
+
+class Stateless(Pipeline):
+    """filter by an expression, two results for each record by a function."""
+
+    name = "stateless"
+    sinks: ClassVar[Mapping[str, int]] = {"results": 2}
+
+    def app(self) -> sk.App:
+        app = sk.App(self.name)
+        events = app.stream(sk.Topic("events", key=str, value=Event))
+        events.filter(pl.col("value") > -5).flat_map(twice).to(sk.Topic("results"))
+        return app
+
+    def number_of(self, record: LogRecord) -> int | None:
+        number = json.loads(record.value or b"")["number"]
+        assert isinstance(number, int)
+        return number
+
+    def reference(self, world: World) -> list[Expected]:
+        out = []
+        for record, source in world.appended:
+            event = event_of(record)
+            if event.value > -5:
+                out += [
+                    Expected((event.number, part), event.value * part, (event.key, record.partition), (source,))
+                    for part in (1, 2)
+                ]
+        return out
+
+    def found(self, world: World) -> Iterator[Found]:
+        for record in world.cluster.read("results"):
+            row = json.loads(record.value or b"")
+            yield Found((row["number"], row["part"]), row["value"], at(record))
+
+    def check(self, world: World) -> Verdict:
+        return results(self.reference(world), self.found(world))
+
+
+class Part(sk.Model):
+    number: int
+    part: int
+    value: int
+
+
+def twice(event: Event) -> Iterable[Part]:
+    return [Part(event.number, part, event.value * part) for part in (1, 2)]
+
+
+@dataclass
+class Windows(Pipeline):
+    """Windows over keys, with late records."""
+
+    grid: Grid = field(default_factory=lambda: Grid(1_000, 1_000, grace_ms=200))
+    keyed: str = "column"
+
+    def __post_init__(self) -> None:
+        if self.keyed == "record-key":
+            self.load = Load(keys_of_partition=True)
+
+    def app(self) -> sk.App:
+        app = sk.App(self.name)
+        time = sk.event_time(
+            "at", out_of_orderness=f"{OUT_OF_ORDERNESS_MS}ms", idle_after="1500ms" if self.load.may_be_empty else None
+        )
+        events = app.stream(*(sk.Topic(topic, key=str, value=Event) for topic in self.load.topics), event_time=time)
+        keyed: Any = events.key_by("key") if self.keyed == "column" else events.by_record_key()
+        totals = keyed.window(self.window()).aggregate(
+            "agg", records=sk.count(), total=sk.sum("value"), low=sk.min("value"), high=sk.max("value")
+        )
+        self.write(totals)
+        totals.late().to(sk.Topic("late", value=Event))
+        return app
+
+    def window(self) -> Any:
+        grid = self.grid
+        durations = {"offset": f"{grid.offset_ms}ms", "grace": f"{grid.grace_ms}ms"}
+        if grid.step_ms == grid.size_ms:
+            return sk.tumbling(f"{grid.size_ms}ms", **durations)
+        return sk.cumulating(f"{grid.size_ms}ms", f"{grid.step_ms}ms", **durations)
+
+    def write(self, totals: Any) -> None:
+        totals.on_close().to(sk.Topic("results"))
+
+    def number_of(self, record: LogRecord) -> int | None:
+        if self.keyed == "column" or record.topic != "late":
+            return None
+        number = json.loads(record.value or b"")["number"]
+        assert isinstance(number, int)
+        return number
+
+    def seen(self, world: World) -> list[Seen]:
+        places = {place: n for n, place in enumerate(sorted({(r.topic, r.partition) for r, _ in world.appended}))}
+        return [
+            Seen(places[r.topic, r.partition], e.number, e.key, e.value, e.at)
+            for r, e in ((record, event_of(record)) for record, _ in world.appended)
+        ]
+
+    def reference(self, world: World) -> list[Expected]:
+        sources = {source.number: source for _, source in world.appended}
+        seen = self.seen(world)
+        found = windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, 1 + max(one.partition for one in seen))
+        late = [Expected(("late", number), number, None, (sources[number],)) for number in found.late]
+        closed = {
+            group: values
+            for group, values in found.values.items()
+            if group[2] + self.grid.grace_ms <= CLOSING_MS - OUT_OF_ORDERNESS_MS
+        }
+        inside = self._inside(seen, set(found.late), sources)
+        return self.windows(closed, inside) + late
+
+    def _inside(self, seen: Sequence[Seen], late: set[int], sources: Mapping[int, Source]) -> dict[Any, tuple[Source, ...]]:
+        inside: dict[Any, list[Source]] = {}
+        for one in seen:
+            for start, end in self.grid.windows_of(one.at_ms):
+                if one.number not in late:
+                    inside.setdefault((one.key, start, end), []).append(sources[one.number])
+        return {group: tuple(found) for group, found in inside.items()}
+
+    def windows(self, closed: Mapping[Any, Sequence[int | None]], inside: Mapping[Any, tuple[Source, ...]]) -> list[Expected]:
+        return [
+            Expected(group, summary(values)[:4], (group[0],), inside.get(group, ()))
+            for group, values in sorted(closed.items(), key=lambda item: item[0][2])
+        ]
+
+    def found(self, world: World) -> Iterator[Found]:
+        for record in world.cluster.read("results"):
+            row = json.loads(record.value or b"")
+            yield Found(self.group(row, record), self.content(row), at(record))
+        for record in world.cluster.read("late"):
+            number = json.loads(record.value or b"")["number"]
+            yield Found(("late", number), number, at(record))
+
+    def group(self, row: Mapping[str, Any], record: LogRecord) -> tuple[str, int, int]:
+        key = row.get("key", (record.key or b"").decode())
+        return key, milliseconds(row["window_start"]), milliseconds(row["window_end"])
+
+    def content(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["records"], row["total"], row["low"], row["high"]
+
+
+class Tumbling(Windows):
+    name = "tumbling"
+
+
+class Repartitioned(Windows):
+    name = "repartitioned"
+
+
+SCENARIOS: dict[str, Pipeline] = {
+    one.name: one for one in (Stateless(), Tumbling(keyed="record-key"), Repartitioned(keyed="column"))
+}
