@@ -15,7 +15,7 @@ from streamkit.kafka.memory.server.broker import GROUP_REQUESTS, PARTITION_REQUE
 from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.log import Isolation
 from streamkit.kafka.memory.server.requests.produce import produce
-from streamkit.kafka.memory.server.requests.topics import create_topic
+from streamkit.kafka.memory.server.requests.topics import create_partitions, create_topic
 from streamkit.kafka.memory.server.requests.transactions import fence_and_abort
 from streamkit.kafka.murmur2 import partition_for
 
@@ -70,6 +70,18 @@ class Cluster:
     def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         with self.broker.changed:
             create_topic(self.broker, NewTopic(name, partitions, config=config or {}))
+
+    def add_partitions(self, name: str, total: int) -> None:
+        """Lets a topic grow to `total` partitions."""
+        with self.broker.changed:
+            create_partitions(self.broker, name, total)
+
+    def clean(self) -> None:
+        """One pass of the log cleaner and of retention over all topics. Nothing is cleaned by itself, so that tests say when."""
+        with self.broker.changed:
+            for topic in self.broker.topics.values():
+                topic.clean(self.broker.clock.now_ms())
+            self.broker.touch()
 
     def append(
         self,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from streamkit.kafka.memory.client.admin import MemoryAdmin
 from streamkit.kafka.memory.client.consumer import MemoryConsumer
-from streamkit.kafka.memory.client.group_settings import GroupSettings
+from streamkit.kafka.memory.client.group_settings import GroupProtocol, GroupSettings
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.client.producer import MemoryProducer
 from streamkit.kafka.memory.client.reader import MemoryReader
@@ -17,7 +18,8 @@ from streamkit.kafka.memory.network import Network
 class MemoryClient:
     """Implements `KafkaClient`: one process's door to `cluster`. ``client_id`` names it in member ids and in faults.
 
-    ``network`` is its way to the cluster (the cluster's own by default), ``group`` how it takes part in groups. ``guards`` is
+    ``network`` is its way to the cluster (the cluster's own by default), ``group`` how it takes part in groups (of which
+    ``group_protocol`` and ``group_instance_id`` may be given on their own). ``guards`` is
     whether producers refuse, like our client of a real Kafka, offsets that no broker would fence.
     """
 
@@ -28,13 +30,20 @@ class MemoryClient:
         client_id: str = "streamkit",
         transaction_timeout_ms: int = 60_000,
         group: GroupSettings | None = None,
+        group_protocol: GroupProtocol | None = None,
+        group_instance_id: str | None = None,
         network: Network | None = None,
         guards: bool = True,
     ) -> None:
         self._cluster = cluster
         self._link = Link(cluster.broker, cluster.faults, client_id, network or cluster.network)
         self._transaction_timeout_ms = transaction_timeout_ms
-        self._group = group or GroupSettings()
+        settings = group or GroupSettings()
+        self._group = replace(
+            settings,
+            protocol=group_protocol or settings.protocol,
+            instance_id=group_instance_id or settings.instance_id,
+        )
         self._guards = guards
         self._consumers: list[MemoryConsumer] = []
         cluster.register(self)

@@ -50,17 +50,22 @@ class Columns:
         headers = None if self.headers is None else self.headers[start:stop]
         return Columns(self.values[start:stop], self.keys[start:stop], self.timestamps[start:stop], headers)
 
-    def largest(self) -> tuple[int, int]:
-        """The index and the size in bytes of the largest record.
+    def pick(self, indices: Sequence[int]) -> Columns:
+        """A copy of the records at these indices."""
+        headers = None if self.headers is None else [self.headers[i] for i in indices]
+        times = array("q", [self.timestamps[i] for i in indices])
+        return Columns([self.values[i] for i in indices], [self.keys[i] for i in indices], times, headers)
 
-        >>> Columns([b"a", b"four"], [b"k", None], array("q", [0, 0])).largest()
-        (1, 76)
+    def sizes(self) -> list[int]:
+        """The bytes of each record: key, value and headers.
+
+        >>> Columns([b"a", b"four"], [b"k", None], array("q", [0, 0])).sizes()
+        [2, 4]
         """
         sizes = [len(v or b"") + len(k or b"") for v, k in zip(self.values, self.keys, strict=True)]
         if self.headers is not None:
             sizes = [size + _header_bytes(h) for size, h in zip(sizes, self.headers, strict=True)]
-        size = max(sizes, default=0)
-        return (sizes.index(size) if sizes else 0), size + RECORD_OVERHEAD
+        return sizes
 
 
 def _header_bytes(headers: Sequence[tuple[str, bytes | None]] | None) -> int:

@@ -1,13 +1,15 @@
 """The log of one partition: batches in offset order, control markers among them, and what transactions do to its end.
 
-A batch holds the records of one producer that lie next to each other. Offsets inside a batch are dense; compaction, when it
-comes, gives `StoredBatch` an offset column and changes only what is marked there.
+A batch holds the records of one producer that lie next to each other. Offsets inside a batch are dense until compaction has
+taken records out of it; then it has a column of them.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -38,26 +40,66 @@ class ProducerId(NamedTuple):
     epoch: int
 
 
+class Span(NamedTuple):
+    """A run of records at consecutive offsets."""
+
+    first_offset: int
+    records: int
+
+
 @dataclass(slots=True, eq=False)
 class StoredBatch:
-    """Records of one producer at dense offsets from ``base_offset``, or one control marker."""
+    """Records of one producer from ``base_offset`` on, or one control marker.
+
+    ``offsets`` is None while they are dense. ``end`` is what lies behind the batch, also where its last records were compacted
+    away. ``delete_horizon_ms`` is when its tombstones may go.
+    """
 
     base_offset: int
     columns: Columns
     producer: ProducerId | None = None
     marker: Marker | None = None
     aborted: bool = False
+    offsets: array[int] | None = None
+    end: int | None = None
+    delete_horizon_ms: int | None = None
 
     @property
     def next_offset(self) -> int:
-        return self.base_offset + len(self.columns)
+        return self.base_offset + len(self.columns) if self.end is None else self.end
+
+    def index_of(self, offset: int) -> int:
+        """The index of the first record at `offset` or behind it."""
+        return max(offset - self.base_offset, 0) if self.offsets is None else bisect_left(self.offsets, offset)
+
+    def offset_at(self, index: int) -> int:
+        return self.base_offset + index if self.offsets is None else self.offsets[index]
+
+    def spans(self, first: int, last: int) -> Iterator[Span]:
+        """The runs of consecutive offsets of the records at the indices from `first` up to `last`."""
+        if self.offsets is None:
+            yield Span(self.base_offset + first, last - first)
+            return
+        start = first
+        for index in range(first + 1, last + 1):
+            if index == last or self.offsets[index] != self.offsets[index - 1] + 1:
+                yield Span(self.offsets[start], index - start)
+                start = index
+
+    def keep(self, wanted: list[int]) -> None:
+        """Takes all but the records at these indices out."""
+        if len(wanted) == len(self.columns):
+            return
+        self.end = self.next_offset
+        self.offsets = array("q", [self.offset_at(index) for index in wanted])
+        self.columns = self.columns.pick(wanted)
 
     def visible_to(self, isolation: Isolation) -> bool:
         return self.marker is None and not (self.aborted and isolation is Isolation.READ_COMMITTED)
 
     def takes(self, producer: ProducerId | None) -> bool:
         """Whether records of `producer` that come next may simply be added."""
-        return self.marker is None and self.producer == producer and len(self.columns) < _COALESCE_RECORDS
+        return self.marker is None and self.end is None and self.producer == producer and len(self.columns) < _COALESCE_RECORDS
 
 
 class AppendedBatch(NamedTuple):
@@ -85,11 +127,13 @@ class OpenTransaction:
     batches: list[StoredBatch] = field(default_factory=list)
 
 
-class Span(NamedTuple):
-    """A run of records at consecutive offsets."""
+@dataclass(slots=True)
+class Segment:
+    """The active segment: where it starts, when it was begun, how large it is. What lies before it may be cleaned."""
 
-    first_offset: int
-    records: int
+    base_offset: int
+    begun_ms: int
+    bytes: int
 
 
 @dataclass(slots=True)
@@ -117,6 +161,7 @@ class PartitionLog:
         self.high_watermark = 0
         self.leader_epoch = 0
         self._batches: list[StoredBatch] = []
+        self._segment = Segment(0, 0, 0)
         self._open: dict[int, OpenTransaction] = {}  # by producer id; in the order of their first offsets
         self._producers: dict[int, ProducerState] = {}
 
@@ -172,6 +217,15 @@ class PartitionLog:
             message = f"{self.tp}: {producer} sent sequence number {first_sequence}, the next one is {expected}"
             raise BrokerError("OUT_OF_ORDER_SEQUENCE_NUMBER", message)
 
+    def roll(self, size: int, now_ms: int, segment_bytes: int, segment_ms: int) -> None:
+        """Before `size` bytes are appended: begins a new segment if the active one is full, or old."""
+        segment = self._segment
+        full = segment.bytes + size > segment_bytes or now_ms - segment.begun_ms >= segment_ms
+        if full or segment.base_offset == self.high_watermark:
+            self._segment = Segment(self.high_watermark, now_ms, size)
+        else:
+            segment.bytes += size
+
     def end_transaction(self, producer: ProducerId, marker: Marker, now_ms: int) -> None:
         """Writes the control marker that makes the producer's records here visible, or skipped for ever."""
         self._check_epoch(producer)
@@ -212,15 +266,17 @@ class PartitionLog:
             if not batch.visible_to(isolation):
                 position = max(position, batch.next_offset)
                 continue
-            first = position - batch.base_offset
+            first = batch.index_of(position)
             last = min(len(batch.columns), first + room)
             if first < last:
                 columns = _joined(columns, batch.columns.cut(first, last))
-                _add_span(spans, Span(position, last - first))
-                position += last - first
+                for span in batch.spans(first, last):
+                    _add_span(spans, span)
+                position = batch.offset_at(last - 1) + 1
                 room -= last - first
             if last < len(batch.columns):  # the rest of it comes before anything that could be skipped
                 break
+            position = max(position, batch.next_offset)
         return Fetched(columns, spans, position, self.high_watermark, self.last_stable_offset, self.leader_epoch)
 
     def _index_at(self, offset: int) -> int:
@@ -232,6 +288,52 @@ class PartitionLog:
         """Moves the start of the log up to `offset`; whole batches below it are freed."""
         self.start_offset = max(self.start_offset, offset)
         del self._batches[: self._index_at(self.start_offset)]
+
+    # -- cleaning -----------------------------------------------------------------------------------------------------
+
+    def compact(self, now_ms: int, delete_retention_ms: int) -> None:
+        """Keeps the latest record of each key, of what lies before the active segment and the last stable offset; data of
+        aborted transactions goes. A tombstone goes when a later pass finds that ``delete.retention.ms`` are over."""
+        end = min(self._segment.base_offset, self.last_stable_offset)
+        batches = [batch for batch in self._batches if batch.next_offset <= end and batch.marker is None]
+        latest: dict[bytes, int] = {}
+        for batch in batches:
+            if not batch.aborted:
+                latest.update((key, batch.offset_at(i)) for i, key in enumerate(batch.columns.keys) if key is not None)
+        for batch in batches:
+            self._compact_batch(batch, latest, now_ms, delete_retention_ms)
+
+    @staticmethod
+    def _compact_batch(batch: StoredBatch, latest: dict[bytes, int], now_ms: int, delete_retention_ms: int) -> None:
+        expired = batch.delete_horizon_ms is not None and now_ms >= batch.delete_horizon_ms
+        if batch.delete_horizon_ms is None and None in batch.columns.values:
+            batch.delete_horizon_ms = now_ms + delete_retention_ms
+        wanted = [
+            index
+            for index, (key, value) in enumerate(zip(batch.columns.keys, batch.columns.values, strict=True))
+            if not batch.aborted and key is not None and latest[key] == batch.offset_at(index) and not (expired and value is None)
+        ]
+        batch.keep(wanted)
+
+    def delete_older_than(self, timestamp: int) -> None:
+        """Retention by time: drops batches from the start while their newest record is older, up to the active segment."""
+        start = self.start_offset
+        for batch in self._batches:
+            if batch.next_offset > self._segment.base_offset or max(batch.columns.timestamps, default=-1) >= timestamp:
+                break
+            start = batch.next_offset
+        self.delete_before(min(start, self.last_stable_offset))
+
+    def delete_larger_than(self, size: int) -> None:
+        """Retention by size: drops batches from the start while the rest is at least as large, up to the active segment."""
+        sizes = [sum(batch.columns.sizes()) for batch in self._batches]
+        left, start = sum(sizes), self.start_offset
+        for batch, of_batch in zip(self._batches, sizes, strict=True):
+            left -= of_batch
+            if batch.next_offset > self._segment.base_offset or left < size:
+                break
+            start = batch.next_offset
+        self.delete_before(min(start, self.last_stable_offset))
 
 
 def _joined(head: Columns, tail: Columns) -> Columns:

@@ -47,6 +47,11 @@ class TopicConfig:
             raise BrokerError("INVALID_CONFIG", f"Invalid value {self.text['cleanup.policy']} for cleanup.policy")
         self.log_append_time = self.text["message.timestamp.type"] == "LogAppendTime"
         self.max_message_bytes = self._number("max.message.bytes")
+        self.segment_bytes = self._number("segment.bytes")
+        self.segment_ms = self._number("segment.ms")
+        self.retention_ms = self._number("retention.ms")
+        self.retention_bytes = self._number("retention.bytes")
+        self.delete_retention_ms = self._number("delete.retention.ms")
         self.timestamp_before_max_ms = self._number("message.timestamp.before.max.ms")
         self.timestamp_after_max_ms = self._number("message.timestamp.after.max.ms")
 
@@ -70,6 +75,25 @@ class Topic:
         self.logs = [PartitionLog(TopicPartition(name, p)) for p in range(partitions)]
         identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{name}/{incarnation}")
         self.topic_id = base64.urlsafe_b64encode(identity.bytes).rstrip(b"=").decode()
+
+    def add_partitions(self, total: int) -> None:
+        if total <= len(self.logs):
+            raise BrokerError(
+                "INVALID_PARTITIONS", f"topic {self.name} has {len(self.logs)} partitions already, not below {total}"
+            )
+        self.logs += [PartitionLog(TopicPartition(self.name, p)) for p in range(len(self.logs), total)]
+
+    def clean(self, now_ms: int) -> None:
+        """What the log cleaner and the retention task do in one pass each."""
+        config = self.config
+        for log in self.logs:
+            if "compact" in config.policies:
+                log.compact(now_ms, config.delete_retention_ms)
+            if "delete" in config.policies:
+                if config.retention_ms >= 0:
+                    log.delete_older_than(now_ms - config.retention_ms)
+                if config.retention_bytes >= 0:
+                    log.delete_larger_than(config.retention_bytes)
 
     def info(self) -> TopicInfo:
         return TopicInfo(self.name, len(self.logs), self.topic_id, dict(self.config.text))

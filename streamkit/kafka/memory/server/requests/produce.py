@@ -6,7 +6,7 @@ from array import array
 
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.server.broker import Broker
-from streamkit.kafka.memory.server.columns import Columns
+from streamkit.kafka.memory.server.columns import RECORD_OVERHEAD, Columns
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.log import ProducerId
 from streamkit.kafka.memory.server.topic import TopicConfig
@@ -36,9 +36,10 @@ def produce(
                 return repeated
     now_ms = broker.clock.now_ms()
     config = broker.topics[tp.topic].config
-    check_records(config, columns, now_ms)
+    size = check_records(config, columns, now_ms)
     if config.log_append_time:
         columns.timestamps = array("q", [now_ms]) * len(columns)
+    log.roll(size, now_ms, config.segment_bytes, config.segment_ms)
     base_offset = log.append(columns, producer, first_sequence)
     broker.touch()
     return base_offset
@@ -52,10 +53,12 @@ def _check_transaction(broker: Broker, tp: TopicPartition, transactional_id: str
         raise BrokerError("INVALID_TXN_STATE", f"{tp} is not part of a transaction of '{transactional_id}'")
 
 
-def check_records(config: TopicConfig, columns: Columns, now_ms: int) -> None:
-    """Raises for the first record that the topic does not take."""
-    index, size = columns.largest()
+def check_records(config: TopicConfig, columns: Columns, now_ms: int) -> int:
+    """Raises for the first record that the topic does not take; returns the size of all."""
+    sizes = columns.sizes()
+    size = max(sizes, default=0) + RECORD_OVERHEAD
     if size > config.max_message_bytes:
+        index = sizes.index(size - RECORD_OVERHEAD)
         limit = f"max.message.bytes is {config.max_message_bytes}"
         raise BrokerError("MSG_SIZE_TOO_LARGE", f"a record of {size} bytes; {limit}", record=index)
     if "compact" in config.policies and None in columns.keys:
@@ -63,6 +66,7 @@ def check_records(config: TopicConfig, columns: Columns, now_ms: int) -> None:
         raise BrokerError("INVALID_RECORD", "a record without a key in a compacted topic", record=index)
     if not config.log_append_time:
         _check_timestamps(config, columns, now_ms)
+    return sum(sizes)
 
 
 def _check_timestamps(config: TopicConfig, columns: Columns, now_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Metadata, DescribeConfigs, CreateTopics, DeleteTopics."""
+"""Metadata, DescribeConfigs, CreateTopics, CreatePartitions, DeleteTopics."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def create_topic(broker: Broker, new: NewTopic) -> None:
     partitions = 1 if new.partitions == -1 else new.partitions
     broker.topics[new.name] = Topic(new.name, partitions, new.config, broker.next_number())
     _announce(broker, new.name)
+
+
+def create_partitions(broker: Broker, name: str, total: int) -> None:
+    topic = broker.topics.get(name)
+    if topic is None:
+        raise BrokerError("UNKNOWN_TOPIC_OR_PART", f"topic '{name}' does not exist")
+    topic.add_partitions(total)
+    _announce(broker, name)
 
 
 def delete_topic(broker: Broker, name: str) -> None:
