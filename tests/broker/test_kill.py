@@ -13,15 +13,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 import streamkit as sk
 from tests.support.apps.totals import OUT_OF_ORDERNESS_MS, SIZE_MS
-from tests.support.workload import Event, generate, produce, tumbling_reference
+from tests.support.workload import feeder, generate, tumbling_reference
 
 ROOT = Path(__file__).parents[2]
 EVENTS, KEYS, PARTITIONS, KILLS = 200_000, 1_000, 4, 10
@@ -59,29 +57,6 @@ class Service:
     def text(self) -> str:
         self._reader.join(5)
         return "".join(self.lines[-40:])
-
-
-@contextlib.contextmanager
-def feeder(bootstrap: str, topic: str, events: list[Event], seconds: float) -> Iterator[threading.Thread]:
-    """Produces the events over about this time, beside the test."""
-    stop = threading.Event()
-
-    def feed() -> None:
-        producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
-        slices = int(seconds * 20)
-        for number in range(slices):
-            produce(producer, topic, events[len(events) * number // slices : len(events) * (number + 1) // slices])
-            if stop.wait(seconds / slices):
-                break
-        producer.flush(30)
-
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        stop.set()
-        thread.join(30)
 
 
 @pytest.mark.timeout(300)

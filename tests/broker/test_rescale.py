@@ -9,9 +9,9 @@ import time
 import pytest
 
 import streamkit as sk
-from tests.broker.test_kill import PARTITIONS, SEED, Service, check, feeder
+from tests.broker.test_kill import PARTITIONS, SEED, Service, check
 from tests.support.apps.totals import OUT_OF_ORDERNESS_MS, SIZE_MS
-from tests.support.workload import generate, tumbling_reference
+from tests.support.workload import feeder, generate, tumbling_reference
 
 EVENTS, KEYS, SECONDS = 200_000, 1_000, 30
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 from streamkit.errors import ContainerError
@@ -12,7 +13,16 @@ from tests.support.broker_settings import TEST_SETTINGS, replication_settings
 from tests.support.jvm import Report
 from tests.support.watchdog import Watchdog
 
-__all__ = ["IMAGE", "ContainerError", "KafkaContainer"]
+__all__ = ["IMAGE", "ContainerError", "KafkaContainer", "label_of_this_run"]
+
+# testcontainers' reaper would be one more image to pull; our watchdog does its work. Read when testcontainers is first imported.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+
+
+def label_of_this_run() -> str:
+    """What testcontainers puts on every container and network of this process."""
+    labels = importlib.import_module("testcontainers.core.labels")
+    return f"{labels.LABEL_SESSION_ID}={labels.SESSION_ID}"
 
 
 class KafkaContainer:
@@ -28,15 +38,11 @@ class KafkaContainer:
         return self._container.bootstrap
 
     def start(self, timeout: float = 60) -> None:
-        # The reaper would be one more image to pull; our watchdog does its work. Read when testcontainers is first imported.
-        os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
         try:
             have_image(IMAGE, self._report)
             self._watchdog = Watchdog()
-            self._container.launch()
-            self._watchdog.watch_container(self._container.id)
-            self._watchdog.watch_network(str(self._container.network.id))
-            self._container.serve(timeout)
+            self._watchdog.watch_label(label_of_this_run())
+            self._container.start(timeout)
         except ContainerError:
             self.stop()
             raise

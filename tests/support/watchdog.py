@@ -43,8 +43,9 @@ class Watchdog:
     def watch_container(self, container_id: str) -> None:
         self._say(f"container {container_id}")
 
-    def watch_network(self, network_id: str) -> None:
-        self._say(f"network {network_id}")
+    def watch_label(self, label: str) -> None:
+        """Containers and networks that carry it (`name=value`), those of later included."""
+        self._say(f"label {label}")
 
     def release(self) -> None:
         """All is stopped in order: there is nothing left to clean up."""
@@ -76,7 +77,7 @@ class _Watched:
         self.daemons: set[int] = set()  # process which got the same id later is never hit
         self.directories: list[str] = []
         self.containers: list[str] = []
-        self.networks: list[str] = []
+        self.labels: list[str] = []
 
     def hear(self, verb: str, what: str) -> None:
         if verb == "daemon":
@@ -92,8 +93,8 @@ class _Watched:
             self.directories.append(what)
         elif verb == "container":
             self.containers.append(what)
-        elif verb == "network":
-            self.networks.append(what)
+        elif verb == "label":
+            self.labels.append(what)
 
     def clean_up(self) -> None:
         for pid, descriptor in self.processes.items():
@@ -105,16 +106,19 @@ class _Watched:
                     os.kill(pid, number)
         for path in self.directories:
             shutil.rmtree(path, ignore_errors=True)
-        if self.containers or self.networks:
+        if self.containers or self.labels:
             import docker
 
             client = docker.from_env(timeout=30)
             for container in self.containers:
                 with contextlib.suppress(docker.errors.NotFound):
                     client.containers.get(container).remove(force=True, v=True)
-            for network in self.networks:
-                with contextlib.suppress(docker.errors.NotFound):
-                    client.networks.get(network).remove()
+            for label in self.labels:
+                for found in client.containers.list(all=True, filters={"label": label}):
+                    with contextlib.suppress(docker.errors.APIError):
+                        found.remove(force=True, v=True)
+                for network in client.networks.list(filters={"label": label}):
+                    network.remove()
 
 
 def main() -> None:

@@ -6,9 +6,11 @@ window iff the watermark of its own partition before it had passed the window's 
 
 from __future__ import annotations
 
+import contextlib
 import random
+import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Producer
@@ -28,7 +30,15 @@ class Event:
 
 
 def generate(
-    count: int, *, keys: int, partitions: int, seed: int, out_of_order: float = 0.05, late: float = 0.01, step_ms: int = 20
+    count: int,
+    *,
+    keys: int,
+    partitions: int,
+    seed: int,
+    out_of_order: float = 0.05,
+    late: float = 0.01,
+    late_ms: tuple[int, int] = (30_000, 60_000),
+    step_ms: int = 20,
 ) -> list[Event]:
     """Events in the order in which they are produced. Time runs on by ``step_ms`` an event; an out-of-order one lies up to 4 s
     back, a late one 30 to 60 s."""
@@ -38,7 +48,7 @@ def generate(
         at_ms = BASE_MS + number * step_ms
         chance = rng.random()
         if chance < late:
-            at_ms -= rng.randrange(30_000, 60_000)
+            at_ms -= rng.randrange(*late_ms)
         elif chance < late + out_of_order:
             at_ms -= rng.randrange(1, 4_000)
         key = f"k{rng.randrange(keys)}"
@@ -74,13 +84,41 @@ def payload(event: Event) -> bytes:
     return b'{"number":%d,"key":"%s","value":%d,"at":%d}' % (event.number, event.key.encode(), event.value, event.at_ms)
 
 
-def produce(producer: Producer, topic: str, events: Sequence[Event]) -> None:
+Encode = Callable[[Event], bytes]
+
+
+def produce(producer: Producer, topic: str, events: Sequence[Event], encode: Encode = payload) -> None:
     """Sends events to their partitions; the caller flushes."""
     for event in events:
         while True:
             try:
-                producer.produce(topic, payload(event), event.key.encode(), event.partition)
+                producer.produce(topic, encode(event), event.key.encode(), event.partition)
                 break
             except BufferError:
                 producer.poll(0.05)
     producer.poll(0)
+
+
+@contextlib.contextmanager
+def feeder(
+    bootstrap: str, topic: str, events: list[Event], seconds: float, encode: Encode = payload
+) -> Iterator[threading.Thread]:
+    """Produces the events over about this time, beside the test."""
+    stop = threading.Event()
+
+    def feed() -> None:
+        producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        slices = int(seconds * 20)
+        for number in range(slices):
+            produce(producer, topic, events[len(events) * number // slices : len(events) * (number + 1) // slices], encode)
+            if stop.wait(seconds / slices):
+                break
+        producer.flush(30)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(30)

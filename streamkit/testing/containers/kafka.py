@@ -135,17 +135,12 @@ class KafkaContainer:
         self._settings = {**SETTINGS, **(settings or {})}
         self._container: Any = None
 
-    @property
-    def id(self) -> str:
-        """Of the container, for Docker."""
-        return str(self._container.get_wrapped_container().id)
-
     def start(self, timeout_s: float = 60.0) -> None:
         """Returns when it answers. `ContainerError` with the end of its log."""
-        self.launch()
-        self.serve(timeout_s)
+        self._launch()
+        self._serve(timeout_s)
 
-    def launch(self) -> None:
+    def _launch(self) -> None:
         """The container, waiting to be told its address."""
         self.network = new_network().create()
         container = new_container(self.image)
@@ -158,7 +153,7 @@ class KafkaContainer:
         except Exception as error:
             raise ContainerError(f"a container of {self.image} does not start: {type(error).__name__}: {error}") from error
 
-    def serve(self, timeout_s: float) -> None:
+    def _serve(self, timeout_s: float) -> None:
         """Tells it its address, and waits until it answers."""
         port = int(self._container.get_exposed_port(_OUTSIDE))
         self.bootstrap = f"{reachable_host(port, self._container.get_container_host_ip())}:{port}"
