@@ -59,6 +59,11 @@ bench-quick: $(DEV) ## Throughput beside a hand-written loop, in one short run
 schemas: $(DEV) ## Write the schemas of the services' topics from their models
 	@$(PY) -m tests.support.schemas
 
+.PHONY: docs
+docs: $(DEV) ## Write the reference from docstrings and --help, and the tables of settings
+	@$(PY) -m tests.support.reference_pages
+	@$(PY) -m tests.support.settings_page
+
 .PHONY: broker
 broker: $(DEV) ## Start a real Kafka for an hour and print its address
 	@$(PY) -m tests.support.broker

@@ -18,7 +18,7 @@ StreamkitError
 │   └── AggregateError          overflow, or a value that an aggregator cannot take
 ├── StateError                  a changelog that cannot be trusted; the service fails closed
 │   └── RestoreError
-├── RestoreStalledError (a StateError) no progress within the deadline
+│       └── RestoreStalledError no progress within the deadline
 ├── LostOffsetError             a committed offset is no longer in the log
 ├── TopicChangedError           a topic was deleted, made anew or changed while the app ran
 ├── StalledError                records wait in a partition that is ours, and nothing is committed of it

@@ -27,13 +27,13 @@ class Topic(Generic[K, V]):
     Null values (tombstones) never reach a pipeline's functions; null keys do, as None. Nothing is checked against Kafka
     before the app runs. `DeclarationError`: a name that Kafka refuses. `SchemaError`: a type with no serde.
 
-    >>> from streamkit.record.model import Model
-    >>> class Bid(Model):
+    >>> import streamkit as sk
+    >>> class Bid(sk.Model):
     ...     item: str
     ...     price: float
-    >>> Topic("bids", key=str, value=Bid)
+    >>> sk.Topic("bids", key=str, value=Bid)
     Topic('bids', key=str, value=json(Bid))
-    >>> Topic("bids of today")
+    >>> sk.Topic("bids of today")
     Traceback (most recent call last):
     streamkit.errors.DeclarationError: 'bids of today' cannot be a topic name: Kafka takes ASCII letters, digits, ...
     """
@@ -66,8 +66,8 @@ class Topic(Generic[K, V]):
         `Record` objects with key, timestamp and headers, for ever or until it ends. ``dev`` takes ``--rate`` records a second,
         so it need not sleep. `DeclarationError`: the topic has a generator already.
 
-        >>> import itertools
-        >>> NUMBERS = Topic("numbers", value=int)
+        >>> import itertools, streamkit as sk
+        >>> NUMBERS = sk.Topic("numbers", value=int)
         >>> @NUMBERS.sample
         ... def numbers():
         ...     return itertools.count()

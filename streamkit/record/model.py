@@ -18,7 +18,8 @@ class Model(msgspec.Struct):
     A field without a default is required; ``X | None`` may be null. Datetimes are instants in UTC; a naive datetime is
     taken as UTC. Fields of the bytes that the model does not name are ignored.
 
-    >>> class Bid(Model):
+    >>> import streamkit as sk
+    >>> class Bid(sk.Model):
     ...     item: str
     ...     price: float
     >>> Bid("A", 2.0)
@@ -29,7 +30,8 @@ class Model(msgspec.Struct):
 class Row(dict[str, Any]):
     """An untyped record value, or a result: a dict whose fields can be read as attributes.
 
-    >>> row = Row(item="A", price=2.0)
+    >>> import streamkit as sk
+    >>> row = sk.Row(item="A", price=2.0)
     >>> row.price, row["item"]
     (2.0, 'A')
     >>> row.prise

@@ -67,22 +67,22 @@ def avro(
     is no schema, a schema that does not fit the model, with the name of the field. Datetimes are UTC, in microseconds unless the
     schema says otherwise. Specification: Avro 1.12, "Schema Resolution" and "Single object encoding".
 
-    >>> from streamkit.record.model import Model
-    >>> class Bid(Model):
+    >>> import streamkit as sk
+    >>> class Bid(sk.Model):
     ...     item: str
     ...     price: float
     ...     currency: str = "EUR"
-    >>> serde = avro(Bid)
+    >>> serde = sk.avro(Bid)
     >>> data = serde.encoder()(Bid("A", 2.0))
     >>> data[:2].hex(), data[10:]
     ('c301', b'\\x02A\\x00\\x00\\x00\\x00\\x00\\x00\\x00@\\x06EUR')
     >>> serde.decoder()(data)
     Bid(item='A', price=2.0, currency='EUR')
-    >>> class OldBid(Model):
+    >>> class OldBid(sk.Model):
     ...     item: str
     ...     price: int
-    >>> old = avro(OldBid)
-    >>> avro(Bid, writers=[old.avro_schema]).decoder()(old.encoder()(OldBid("A", 2)))
+    >>> old = sk.avro(OldBid)
+    >>> sk.avro(Bid, writers=[old.avro_schema]).decoder()(old.encoder()(OldBid("A", 2)))
     Bid(item='A', price=2.0, currency='EUR')
     """
     if not is_row_type(model) or issubclass(model, dict):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.reference_pages import MARK
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "streamkit"
 FLAGS = doctest.ELLIPSIS
@@ -24,8 +26,9 @@ def modules() -> list[str]:
 
 
 def pages() -> list[str]:
+    """Those made of docstrings have the examples of these."""
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [str(path.relative_to(ROOT)) for path in found if path.exists()]
+    return [str(path.relative_to(ROOT)) for path in found if MARK not in path.read_text()]
 
 
 def examples(name: str, text: str) -> Iterator[doctest.DocTest]:
