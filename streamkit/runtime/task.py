@@ -102,6 +102,8 @@ class Task:
     last_committed: dict[TopicPartition, Committed] = field(default_factory=dict)  # by this task, or what it was restored from
     fired: int = NO_TIME  # the watermark up to which everything was fired; an end of input does not count
     changelogs: dict[str, BlockChangelog] = field(default_factory=dict)
+    state_commit: int | None = None  # the last commit that wrote the changelogs
+    found_commits: dict[str, int | None] = field(default_factory=dict)  # store -> the commit that its restored state is of
     keeps_time: bool = False  # a task without a store whose time is wanted downstream keeps a time record of its own
 
     def __post_init__(self) -> None:
@@ -206,11 +208,19 @@ class Task:
         Of a bounded input that has ended it is its end: transaction markers may lie between the last record and that.
         """
         ended = self.state is TaskState.ENDED
+        number = self.commits + 1
+        state_commit = number if self.touched else self.state_commit
+        stores = tuple(self.stores())
         return {
             tp: Committed(
                 position.next_offset if not ended or position.end is None else max(position.next_offset, position.end),
                 OffsetMetadata(
-                    NO_TIME if position.watermark is None else position.watermark.max_timestamp, self.commits + 1, ended
+                    NO_TIME if position.watermark is None else position.watermark.max_timestamp,
+                    number,
+                    ended,
+                    state_commit,
+                    position.end,
+                    stores,
                 ).encode(),
                 position.leader_epoch,
             )
@@ -231,19 +241,22 @@ class Task:
                 progress.max_timestamp,
                 inputs if first else [],
                 progress.late_records,
+                self.commits + 1,
             )
             first = False
             topic = names.changelog_topic(self.app, name)
             for entry in changelog.collect(operator.store, record):
                 yield topic, entry
         if self.keeps_time:
-            record = TimeRecord("", self.fired, NO_TIME, NO_TIME, inputs)
+            record = TimeRecord("", self.fired, NO_TIME, NO_TIME, inputs, commit=self.commits + 1)
             yield names.changelog_topic(self.app, self.sub.reads[0].name), (time_record.KEY, time_record.encode(record))
 
     def committed(self, offsets: Mapping[TopicPartition, Committed]) -> None:
         """A transaction with these positions, this task's among them, was acknowledged."""
-        self.touched = False
         self.commits += 1
+        if self.touched:
+            self.state_commit = self.commits
+        self.touched = False
         self.last_committed = {tp: offsets[tp] for tp in self.inputs}
 
     def resume(self, now: float) -> None:
@@ -264,6 +277,14 @@ class Task:
             topics[names.changelog_topic(self.app, self.sub.reads[0].name)] = None
         return topics
 
+    def stores(self) -> list[str]:
+        """The owners of its changelogs."""
+        return [*self.changelogs, *([self.sub.reads[0].name] if self.keeps_time else [])]
+
+    def restored_state(self) -> dict[str, int | None]:
+        """Store -> the commit that its state is of (0: there is none), for a task that has only just been restored."""
+        return {store: self.found_commits.get(store, 0) for store in self.stores()} if self.state is TaskState.RESTORING else {}
+
     def restore(self, topic: str, key: bytes | None, value: bytes | None) -> int:
         """Folds one changelog record in, in offset order; gives the rows it held."""
         store = self.changelog_topics()[topic]
@@ -279,6 +300,7 @@ class Task:
         return changelog.apply(operator.store, key, value)
 
     def _restore_time(self, store: str | None, record: TimeRecord) -> None:
+        self.found_commits[store or self.sub.reads[0].name] = record.commit
         for topic, sub, partition, watermark in record.inputs:
             self.time.advance((topic, sub, partition), watermark)
         if store is None:

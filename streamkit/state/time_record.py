@@ -3,7 +3,8 @@
 ``frontier`` is the watermark up to which every close has been fired (R25); ``closed_through`` the last window end that was
 closed, whatever the grace was then: a restore drops the rows of panes up to it and never computes them anew from settings.
 ``max_timestamp`` is the largest event time seen by the task. ``inputs`` is the last word of each upstream task through a
-repartition topic: (topic, sub-topology, partition, frontier). States (idle, ended) are not stored: they are proven anew (R26).
+repartition topic: (topic, sub-topology, partition, frontier). ``commit`` is the number of the task's commit that wrote it; the
+offsets of that commit name the same. States (idle, ended) are not stored: they are proven anew (R26).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class TimeRecord(msgspec.Struct, frozen=True):
     max_timestamp: int
     inputs: list[tuple[str, str, int, int]] = []
     late: int = 0
+    commit: int | None = None
     version: int = VERSION
 
 

@@ -90,6 +90,68 @@ def test_dying_at_any_commit_of_a_bounded_run_leaves_a_run_that_can_be_repeated(
     assert rig.crashes or commits > 3  # most of the eight do die
 
 
+def start_again(rig: Rig, name: str = "a") -> None:
+    """In another process."""
+    rig.crash(name)
+    rig.join(name)
+
+
+def test_the_end_is_chosen_once_and_a_crash_does_not_move_it() -> None:
+    """The topic is still written: what came after the start belongs to another run."""
+    rig = Rig(make_app(), 1, until_end=True, max_records=1)
+    send(rig, 0, 5, 12)
+    rig.join("a")
+    while not rig.cluster.read("bounded.events-by-key.repartition"):
+        rig.step("a")
+    send(rig, 13, 25)
+    start_again(rig)
+    rig.settle()
+    assert rig.processes["a"].worker.finished
+    assert totals(rig) == [2, 1]
+
+
+def test_a_run_that_ended_in_one_partition_and_crashed_goes_on_although_that_one_got_more() -> None:
+    rig = Rig(make_app(), 2, until_end=True)
+    sent = MemoryClient(rig.cluster, client_id="input").producer("input")
+    sent.init_transactions(1)
+    sent.begin()
+    sent.produce("events", b'{"key":"b","value":5}', b"b", 1, 1_577_836_800_000)
+    sent.flush(1)
+    rig.cluster.append("events", b'{"key":"a","value":1}', b"a", 0, 1_577_836_800_000)
+    rig.join("a")
+    rig.settle()  # partition 0 has ended, partition 1 waits for a transaction
+    assert not rig.processes["a"].worker.finished
+    rig.cluster.append("events", b'{"key":"a","value":1}', b"a", 0, 1_577_836_800_000)
+    start_again(rig)
+    sent.commit(1)
+    rig.settle()
+    assert rig.processes["a"].worker.finished
+    assert sorted(totals(rig)) == [1, 5]
+    rig.leave("a")
+    rig.join("a")  # now it has ended everywhere: another run
+    with pytest.raises(FinishedError):
+        rig.settle()
+
+
+def test_a_service_that_follows_a_bounded_run_which_never_ended_has_no_end() -> None:
+    rig = Rig(make_app(), 1, until_end=True, max_records=1)
+    send(rig, 0)
+    sent = MemoryClient(rig.cluster, client_id="input").producer("input")
+    sent.init_transactions(1)
+    sent.begin()
+    sent.produce("events", b'{"key":"a","value":1}', b"a", 0, 1_577_836_800_005)
+    sent.flush(1)
+    rig.join("a")
+    rig.settle()
+    rig.until_end = False
+    sent.commit(1)
+    start_again(rig)
+    send(rig, 12, 25)
+    rig.settle()
+    assert totals(rig) == [2, 1]
+    assert not rig.processes["a"].worker.finished
+
+
 def test_the_workers_of_a_bounded_run_may_leave_one_after_the_other() -> None:
     rig = Rig(make_app(), 2, until_end=True)
     send(rig, 0, 5, 12)

@@ -198,6 +198,56 @@ def test_a_position_without_metadata_while_there_is_state_fails_closed() -> None
         driver.restart()
 
 
+def test_a_changelog_that_was_deleted_between_two_runs_is_noticed() -> None:
+    """A start makes it anew, so that it fits, and holds nothing."""
+    driver = sk.TestDriver(make_app())
+    send(driver, 1, 2)
+    driver.crash()
+    MemoryClient(driver.cluster).admin().delete_topics([CHANGELOG], BROKER_TIMEOUT_S)
+    with pytest.raises(StateError, match=r"store 'agg': .* holds no state at all: it was deleted.*streamkit reset"):
+        driver.restart()
+
+
+def test_a_changelog_whose_end_was_cut_off_between_two_runs_is_noticed() -> None:
+    """As an unclean leader election leaves it: the older state in it fits by itself."""
+    driver = sk.TestDriver(make_app())
+    send(driver, 1, 2)
+    kept = driver.cluster.read(CHANGELOG)
+    send(driver, 3)
+    driver.crash()
+    MemoryClient(driver.cluster).admin().delete_topics([CHANGELOG], BROKER_TIMEOUT_S)
+    driver.cluster.create_topic(CHANGELOG, 1, GOOD_CHANGELOG | ANY_TIME)
+    for record in kept:
+        driver.cluster.append(CHANGELOG, record.value, key=record.key, partition=0)
+    with pytest.raises(StateError, match=r"store 'agg': .* ends with the state of commit \d+: later records were cut off"):
+        driver.restart()
+
+
+def test_a_position_that_was_set_back_with_its_metadata_is_noticed() -> None:
+    driver = sk.TestDriver(make_app())
+    send(driver, 1)
+    place = TopicPartition("app.events-by-key.repartition", 0)
+    early = group(driver).offsets[place]
+    send(driver, 2)
+    driver.crash()
+    group(driver).offsets[place] = early
+    with pytest.raises(StateError, match=r"repartition-0 with the state of commit \d+, but .* the position was set back"):
+        driver.restart()
+
+
+def test_an_aggregate_that_is_new_in_an_app_begins_with_nothing() -> None:
+    driver = sk.TestDriver(make_app())
+    send(driver, 1)
+    driver.crash()
+    app = sk.App("app")
+    keyed = app.stream(EVENTS).key_by("key").window(sk.tumbling("10s"))
+    keyed.aggregate("renamed", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    driver._topology = app.topology()
+    driver.restart()
+    send(driver, 2, 12)
+    assert results(driver) == [1]
+
+
 # ---- internal records that are not ours
 
 
