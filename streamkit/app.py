@@ -176,6 +176,7 @@ class App:
         options = RunOptions(
             until_end=until_end,
             on_error=on_error if callable(on_error) else effective.on_error,
+            on_lost_offset=effective.on_lost_offset,
             create_topics=create_topics,
             instance_id=instance,
             worker_index=worker_index,

@@ -156,6 +156,7 @@ class Session:
         options = RunOptions(
             until_end=self._bounded,
             on_error=effective.on_error,
+            on_lost_offset=effective.on_lost_offset,
             instance_id=instance,
             on_step=self._on_step,
             stop=self._has_next,

@@ -119,6 +119,14 @@ def _of_service() -> list[Setting]:
     return [
         Setting("instance_id", "text", None, "tells workers of one app apart", unset="host name"),
         Setting("on_error", "text", "stop", "what to do with a record that cannot be processed", choices=("stop", "skip")),
+        Setting(
+            "on_lost_offset",
+            "text",
+            "stop",
+            "where records of a source were deleted before they were read: stop, or go on with the earliest that is left "
+            "([what that means](../concepts/exactly-once.md#records-that-are-deleted-before-they-are-read))",
+            choices=("stop", "earliest"),
+        ),
         Setting("log_level", "text", "INFO", "of the log on standard error", choices=levels),
         Setting(
             "log_format",

@@ -31,6 +31,7 @@ class Settings:
     bootstrap_servers: str
     instance_id: str
     on_error: Literal["stop", "skip"]
+    on_lost_offset: Literal["stop", "earliest"]
     log_level: str
     log_format: str
     kafka: Mapping[str, str] = field(repr=False)  # has secrets
@@ -87,6 +88,7 @@ def resolve(
         bootstrap_servers=str(values[BOOTSTRAP]),
         instance_id=str(values["instance_id"]),
         on_error="skip" if values["on_error"] == "skip" else "stop",
+        on_lost_offset="earliest" if values["on_lost_offset"] == "earliest" else "stop",
         log_level=str(values["log_level"]),
         log_format=str(values["log_format"]),
         kafka=MappingProxyType(_properties(values)),
@@ -114,7 +116,7 @@ def kafka_arguments(properties: Mapping[str, object]) -> dict[str, object]:
 def listing(resolved: Settings) -> list[tuple[str, Value, str]]:
     """Every setting by name, its value as users write it (None: not set, or hidden) and its origin; Kafka's last."""
     values: dict[str, Value] = {public_name(name): value for name, value in asdict(resolved.engine).items()}
-    values |= {name: getattr(resolved, name) for name in ("instance_id", "on_error", "log_level", "log_format")}
+    values |= {name: getattr(resolved, name) for name in ("instance_id", "on_error", "on_lost_offset", "log_level", "log_format")}
     values[BOOTSTRAP] = resolved.bootstrap_servers
     rows: list[tuple[str, Value, str]] = []
     for name, setting in settings().items():

@@ -1,4 +1,4 @@
-"""What is done with a record that cannot be processed: stop, skip, or what the user's function says."""
+"""What is done with input that cannot be processed: a record, or records that were deleted before they were read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from streamkit.instrument import Instrument
 
 Verdict = Literal["stop", "skip"]
 OnError = Verdict | Callable[[RecordError], Verdict]
+OnLostOffset = Literal["stop", "earliest"]
 
 log = logging.getLogger("streamkit")
 
 
 class FailurePolicy:
-    """``on_error`` of a service. A skipped record is logged and counted by operator, never dropped in silence."""
+    """``on_error`` of a service: a skipped record is told and counted by operator, never dropped in silence. And
+    ``on_lost_offset``: "earliest" goes on with what is left of a source's log."""
 
-    def __init__(self, on_error: OnError, instrument: Instrument) -> None:
+    def __init__(self, on_error: OnError, instrument: Instrument, *, on_lost_offset: OnLostOffset = "stop") -> None:
         if not callable(on_error) and on_error not in ("stop", "skip"):
             raise ConfigError(f"on_error is 'stop', 'skip' or a function of the error, got {on_error!r}")
         self._on_error = on_error
+        self.on_lost_offset = on_lost_offset
         self._instrument = instrument
         self.skipped: Counter[str] = Counter()
 

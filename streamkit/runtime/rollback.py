@@ -12,6 +12,7 @@ from streamkit.errors import (
     FencedError,
     GenerationError,
     KafkaError,
+    LostOffsetError,
     RejectedRecordError,
     RetriableError,
 )
@@ -27,7 +28,7 @@ _PASSING = ("OWNERSHIP", "_BATCH_REFUSED")
 
 _LOST_LIMIT = 5
 _LOST_WITHIN_S = 60.0
-"""So often within so long may a worker lose its producer, to another one or to a fatal error."""
+"""So often within so long may a worker lose its producer, to another one or to a fatal error, or the place where it reads."""
 
 
 class RollbackLimit:
@@ -38,6 +39,7 @@ class RollbackLimit:
         self._clock = clock
         self._repetition = Repetition()
         self._fenced_at: deque[float] = deque(maxlen=_LOST_LIMIT)
+        self._offset_lost_at: deque[float] = deque(maxlen=_LOST_LIMIT)
         self._broken_at: deque[float] = deque(maxlen=_LOST_LIMIT)
 
     def took(self, records: int) -> None:
@@ -51,12 +53,15 @@ class RollbackLimit:
     def committed(self, positions: Mapping[TopicPartition, int]) -> None:
         self._repetition.committed(positions)
 
-    def count(self, error: KafkaError, positions: Mapping[TopicPartition, int]) -> None:
+    def count(self, error: KafkaError | LostOffsetError, positions: Mapping[TopicPartition, int]) -> None:
         """``positions``: the next offsets at which the error struck."""
         if isinstance(error, FencedError):
             self._count_fencing(error)
         elif isinstance(error, BrokenProducerError):
             self._count_broken(error)
+        elif isinstance(error, LostOffsetError):
+            if self._limit_reached(self._offset_lost_at) is not None:  # going on with what is left did not help
+                raise error
         else:
             self._count_abort(error, positions)
 

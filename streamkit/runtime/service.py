@@ -23,7 +23,7 @@ from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin, KafkaClient
 from streamkit.plan.topology import Topology
 from streamkit.runtime.deadlines import Deadlines, Guard
-from streamkit.runtime.failures import FailurePolicy, OnError
+from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset
 from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
 from streamkit.runtime.watchdog import LOOK_EVERY_S, Watchdog
@@ -40,6 +40,7 @@ class RunOptions:
 
     until_end: bool = False
     on_error: OnError = "stop"
+    on_lost_offset: OnLostOffset = "stop"
     create_topics: int = 0  # partitions of missing source and sink topics; 0: do not create them
     instance_id: str = field(default_factory=socket.gethostname)
     worker_index: int = 0
@@ -140,7 +141,7 @@ def _make(  # the surroundings of a worker
         client,
         clock,
         settings,
-        FailurePolicy(options.on_error, instrument),
+        FailurePolicy(options.on_error, instrument, on_lost_offset=options.on_lost_offset),
         instrument,
         # R17: the slot, instance id + worker index, is stable, so that a restart ends its predecessor's transaction at once
         transactional_id=f"{topology.plan.app}-{options.instance_id}-{options.worker_index}",

@@ -80,6 +80,8 @@ class Worker:
         self._tasks = TaskSet()
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
         self._limit = RollbackLimit(transactional_id, clock)
+        # after one that is lost, the start of what is left is looked for as at every start
+        self._rolls_back = (*ROLLS_BACK, LostOffsetError) if failures.on_lost_offset == "earliest" else ROLLS_BACK
         self._late = LateReport(instrument)
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
         self._outage = Outage(self._admin, client.describe(), clock, instrument)
@@ -136,7 +138,7 @@ class Worker:
             committed = self._committer.commit_if_due()
         except (KafkaError, LostOffsetError, StateError) as error:
             self._topics.suspect(error)
-            if not isinstance(error, ROLLS_BACK):
+            if not isinstance(error, self._rolls_back):
                 raise
             self._roll_back(error)
             return Step(busy=True)
@@ -298,7 +300,7 @@ class Worker:
 
     # ---- going back
 
-    def _roll_back(self, error: KafkaError) -> None:
+    def _roll_back(self, error: KafkaError | LostOffsetError) -> None:
         """R7: abort, then bring every task back to what is committed. Raises where that would only repeat itself."""
         self._instrument.event("rolled-back", error=str(error))
         if isinstance(error, (FencedError, BrokenProducerError)):

@@ -10,7 +10,7 @@ from streamkit.clock import ManualClock
 from streamkit.instrument import Recorder
 from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.record.model import Row
-from streamkit.runtime.failures import FailurePolicy, OnError
+from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset
 from streamkit.runtime.topics import external_topics, lay_out
 from streamkit.runtime.worker import Worker
 
@@ -37,6 +37,7 @@ class Rig:
         partitions: int | Mapping[str, int],
         *,
         on_error: OnError = "stop",
+        on_lost_offset: OnLostOffset = "stop",
         until_end: bool = False,
         **settings: int,
     ) -> None:
@@ -48,6 +49,7 @@ class Rig:
         self.processes: dict[str, Process] = {}
         self.crashes = 0
         self._on_error: OnError = on_error
+        self._on_lost_offset: OnLostOffset = on_lost_offset
         self.until_end = until_end
         for name in external_topics(self.topology):
             number = partitions if isinstance(partitions, int) else partitions.get(name, 1)
@@ -58,7 +60,7 @@ class Rig:
     def join(self, name: str) -> Worker:
         client = MemoryClient(self.cluster, client_id=name)
         layout = lay_out(self.topology, client.admin(), self.settings, self.events)
-        policy = FailurePolicy(self._on_error, self.events)
+        policy = FailurePolicy(self._on_error, self.events, on_lost_offset=self._on_lost_offset)
         worker = Worker(
             layout, client, self.clock, self.settings, policy, self.events,
             transactional_id=f"{self.topology.plan.app}-{name}", until_end=self.until_end,
