@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streamkit import errors
     from streamkit.app import App
     from streamkit.config import EngineSettings
-    from streamkit.dsl.aggregates import count, max, mean, min, sum
+    from streamkit.dsl.aggregates import collect, count, count_distinct, first, last, max, mean, min, stddev, sum, variance
     from streamkit.dsl.event_time import event_time
     from streamkit.dsl.stream import KeyedStream, Stream
     from streamkit.dsl.windowed import Aggregated, WindowedStream
@@ -43,15 +43,21 @@ _HOMES = {
     "WindowedStream": "dsl.windowed",
     "avro": "serdes.avro",
     "calendar": "dsl.windows",
+    "collect": "dsl.aggregates",
     "count": "dsl.aggregates",
+    "count_distinct": "dsl.aggregates",
     "cumulating": "dsl.windows",
     "event_time": "dsl.event_time",
+    "first": "dsl.aggregates",
     "hopping": "dsl.windows",
+    "last": "dsl.aggregates",
     "max": "dsl.aggregates",
     "mean": "dsl.aggregates",
     "min": "dsl.aggregates",
+    "stddev": "dsl.aggregates",
     "sum": "dsl.aggregates",
     "tumbling": "dsl.windows",
+    "variance": "dsl.aggregates",
 }
 
 __all__ = [
@@ -69,16 +75,22 @@ __all__ = [
     "WindowedStream",
     "avro",
     "calendar",
+    "collect",
     "count",
+    "count_distinct",
     "cumulating",
     "errors",
     "event_time",
+    "first",
     "hopping",
+    "last",
     "max",
     "mean",
     "min",
+    "stddev",
     "sum",
     "tumbling",
+    "variance",
 ]
 
 

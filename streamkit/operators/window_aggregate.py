@@ -25,7 +25,9 @@ from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError, accumulator
+from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError
+from streamkit.state.functions import accumulator
+from streamkit.state.ordered import ByTime, Collect, TimedColumn
 from streamkit.state.overlapping import OverlappingTotals
 from streamkit.state.window_store import Entries, WindowStore
 
@@ -66,9 +68,10 @@ class WindowAggregateOperator(Operator):
         self._inputs = Evaluator(inputs, schema, node.name, failures)
         fields = {name: agg.input_field(schema) for name, agg in node.outputs.items()}
         self.accumulators = [
-            accumulator(agg.function.value, fields[name].kind, nullable=fields[name].nullable)
+            accumulator(agg.function.value, fields[name].kind, nullable=fields[name].nullable, options=agg.options)
             for name, agg in node.outputs.items()
         ]
+        self._timed = [isinstance(acc, ByTime | Collect) for acc in self.accumulators]
         self.store, self._totals = _store(self.accumulators, node.window)
         self._last_place: tuple[tuple[str, int], int] = (("", -1), -1)
 
@@ -121,7 +124,7 @@ class WindowAggregateOperator(Operator):
             batch, pane_ends, since = batch.take(kept), pane_ends[kept], None if since is None else since[kept]
         while len(batch):
             try:
-                self.store.update(pane_ends, since, batch.keys, [columns.get(name) for name in self.node.outputs])
+                self.store.update(pane_ends, since, batch.keys, self._columns(columns, batch))
             except CannotAddError as error:
                 self._reject(batch, error)
                 left = np.delete(np.arange(len(batch)), error.index)
@@ -129,6 +132,14 @@ class WindowAggregateOperator(Operator):
                 columns = {name: column.take(left) for name, column in columns.items()}
             else:
                 return
+
+    def _columns(self, columns: dict[str, Column], batch: Batch) -> list[Column | None]:
+        """The input of each accumulator, with the times for those that look at them."""
+        inputs = [columns.get(name) for name in self.node.outputs]
+        return [
+            TimedColumn(column.values, column.valid, column.kind, batch.timestamps) if timed and column is not None else column
+            for column, timed in zip(inputs, self._timed, strict=True)
+        ]
 
     def _reject(self, batch: Batch, error: CannotAddError) -> None:
         key = batch.keys[error.index]

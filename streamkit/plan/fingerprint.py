@@ -22,7 +22,7 @@ def fingerprint(aggregate: WindowAggregate) -> str:
         "key": [field.kind.value for field in aggregate.key.key_fields],
         "window": window.identity,
         "outputs": [
-            [name, aggregator.function.value, aggregator.input_field(schema).kind.value]
+            [name, aggregator.function.value, aggregator.input_field(schema).kind.value, *aggregator.options.items()]
             for name, aggregator in aggregate.outputs.items()
         ],
     }

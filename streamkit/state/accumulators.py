@@ -10,7 +10,6 @@ Python's own arithmetic, with integers held to 64 bits all the same.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -233,6 +232,13 @@ class Objects:
         return Column(values, None, self.result_kind)
 
 
+def dtype_of(kind: Kind) -> np.dtype[Any]:
+    """How a value of this kind is kept in a cell as it is."""
+    if kind is Kind.FLOAT:
+        return _F8
+    return _I8 if kind in (Kind.INT, Kind.BOOL, Kind.DATETIME) else _OBJECT
+
+
 def present(column: Column) -> npt.NDArray[np.bool_] | None:
     """Which values of a column are not null; None if all are there."""
     if column.valid is not None or not isinstance(column.values, list):
@@ -259,27 +265,3 @@ def _check_int_sum(totals: npt.NDArray[Any], slots: Slots, column: Column) -> No
             if not INT64.min <= total <= INT64.max:
                 raise CannotAddError(index, f"the sum {total} does not fit into 64 bits")
             running[slot] = total
-
-
-def accumulator(function: str, kind: Kind, *, nullable: bool) -> Accumulator:
-    """The accumulator of an aggregate function ("count", "sum", "min", "max", "mean") over inputs of this kind."""
-    if function == "count":
-        return Count()
-    mean = function == "mean"
-    if mean or function == "sum":
-        combine: Callable[[Any, Any], Any] = operator.add
-    else:
-        combine = min if function == "min" else max
-    if kind in (Kind.INT, Kind.FLOAT, Kind.DATETIME, Kind.BOOL):
-        numeric = _numeric(function, kind, counted=mean or nullable)
-        return Mean(numeric) if mean else numeric
-    return Objects(combine, combine is operator.add, mean, Kind.ANY if kind is Kind.OBJECT else kind)
-
-
-def _numeric(function: str, kind: Kind, *, counted: bool) -> Numeric:
-    wide = Kind.FLOAT if kind is Kind.FLOAT else Kind.INT
-    if function == "min":
-        return Numeric(np.minimum, wide, float("inf") if wide is Kind.FLOAT else INT64.max, kind, counted)
-    if function == "max":
-        return Numeric(np.maximum, wide, float("-inf") if wide is Kind.FLOAT else INT64.min, kind, counted)
-    return Numeric(np.add, wide, 0, kind, counted)

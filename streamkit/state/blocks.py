@@ -7,8 +7,8 @@ A block is a msgpack array, readable with any msgpack library:
 
 ``since`` is the end of the first window in which these rows count: the pane's own end, but for hopping windows. ``keys`` and
 each cell are either raw little-endian bytes (int64 or float64, named by the accumulator) or a msgpack array of objects. Values
-outside msgpack's own types travel as extensions: 1 Decimal, 2 date, 3 datetime, 4 tuple. A later block overrides an earlier one
-row by row; rows of closed windows are dropped by the time record (`time_record.py`).
+outside msgpack's own types travel as extensions: 1 Decimal, 2 date, 3 datetime, 4 tuple, 5 set. A later block overrides an
+earlier one row by row; rows of closed windows are dropped by the time record (`time_record.py`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Block(msgspec.Struct, array_like=True):
     sections: list[_Section]
 
 
-_DECIMAL, _DATE, _DATETIME, _TUPLE = 1, 2, 3, 4
+_DECIMAL, _DATE, _DATETIME, _TUPLE, _SET = 1, 2, 3, 4, 5
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -128,6 +128,10 @@ def _pack(value: Any) -> Any:
         return msgspec.msgpack.Ext(_DATETIME, value.isoformat().encode())
     if isinstance(value, date):
         return msgspec.msgpack.Ext(_DATE, value.isoformat().encode())
+    if isinstance(value, list):
+        return [_pack(part) for part in value]
+    if isinstance(value, set):
+        return msgspec.msgpack.Ext(_SET, _encoder.encode(sorted((_pack(part) for part in value), key=repr)))
     if isinstance(value, tuple):
         return msgspec.msgpack.Ext(_TUPLE, _encoder.encode([_pack(part) for part in value]))
     return value
@@ -142,6 +146,8 @@ def _unpack(code: int, data: memoryview) -> Any:
         return date.fromisoformat(bytes(data).decode())
     if code == _TUPLE:
         return tuple(msgspec.msgpack.decode(data, ext_hook=_unpack))
+    if code == _SET:
+        return set(msgspec.msgpack.decode(data, ext_hook=_unpack))
     raise ValueError(f"unknown extension {code}")
 
 

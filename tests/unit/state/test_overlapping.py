@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streamkit.eventtime.windows import HoppingWindow
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import accumulator
+from streamkit.state.functions import accumulator
 from streamkit.state.overlapping import OverlappingTotals
 from streamkit.state.window_store import Entries, WindowStore
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from streamkit.errors import StateError
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import CannotAddError, accumulator
+from streamkit.state.accumulators import CannotAddError
 from streamkit.state.changelog import REWRITE_SLACK_ROWS, BlockChangelog
+from streamkit.state.functions import accumulator
 from streamkit.state.key_index import IntKeys, ObjectKeys
 from streamkit.state.time_record import TimeRecord
 from streamkit.state.window_store import WindowStore
