@@ -10,7 +10,7 @@ in time nothing was done, and the next step of the worker asks again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
@@ -22,6 +22,7 @@ from streamkit.runtime.decide.resume import may_resume
 from streamkit.runtime.decide.start import FromEarliest, Refuse, Resume, StartFacts, start
 from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.metadata import OffsetMetadata
 from streamkit.runtime.parking import Parking
 from streamkit.runtime.restore import Restore
 from streamkit.runtime.task import InputPosition, Task, TaskId, TaskState
@@ -178,10 +179,11 @@ class TakeOver:
         inputs = [tp for task in tasks for tp in task.inputs]
         starts = self._admin.start_offsets(inputs, _TIMEOUT_S)
         ends = self._admin.end_offsets(inputs, _TIMEOUT_S)
+        unfinished = self._is_unfinished(ends)
         self._from_earliest = {}
         for task in tasks:
             for position in task.inputs.values():
-                self._place(task, position, starts[position.tp], ends[position.tp])
+                self._place(task, position, starts[position.tp], ends[position.tp], unfinished=unfinished)
         if self._from_earliest:  # a new app, or a group whose positions the broker has forgotten
             waiting = sum(self._from_earliest.values())
             self._instrument.event("from-earliest", partitions=[str(tp) for tp in self._from_earliest], records=waiting)
@@ -205,7 +207,18 @@ class TakeOver:
             if those:
                 self._instrument.event(name, tasks=[str(task.id) for task in those])
 
-    def _place(self, task: Task, position: InputPosition, log_start: int, log_end: int) -> None:
+    def _is_unfinished(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether the bounded run that these positions belong to has not ended everywhere: then it goes on, whatever has arrived
+        behind its ends since. The other partitions are asked for only where one has ended and got news."""
+        here = {tp: _metadata(self._positions[tp]) for tp in ends}
+        news = [tp for tp, each in here.items() if each.ended and _offset(self._positions[tp]) < ends[tp]]
+        if not news or not self.until_end:
+            return False
+        others = [tp for inputs in self._layout.task_inputs().values() for tp in inputs if tp not in here]
+        there = self._consumer.committed(others, _TIMEOUT_S) if others else {}
+        return not all(each.ended for each in (*here.values(), *map(_metadata, there.values())))
+
+    def _place(self, task: Task, position: InputPosition, log_start: int, log_end: int, *, unfinished: bool) -> None:
         """Where one partition goes on; raises where it must not (decide/start.py)."""
         is_source = position.watermark is not None
         decision = start(
@@ -219,7 +232,8 @@ class TakeOver:
                 end_offset=log_end,
                 group=self._layout.topology.plan.app,
                 go_on_without=self._failures.on_lost_offset == "earliest",
-                was_running=self._was_running,
+                was_running=self._was_running or unfinished,
+                changelogs=task.restored_state(),
             )
         )
         if isinstance(decision, Refuse):
@@ -234,9 +248,7 @@ class TakeOver:
         if task.state is not TaskState.PARKED:
             self._take_up(task, position, decision)
         if self.until_end and is_source and position.end is None:
-            # an end that was committed stays, whatever has arrived since: its windows are closed
-            has_ended = isinstance(decision, Resume) and decision.metadata.ended
-            position.end = decision.offset if has_ended else log_end
+            _bound(task, position, decision, log_end)
 
     def _take_up(self, task: Task, position: InputPosition, decision: FromEarliest | Resume) -> None:
         """What is stored with the position (R18), for a task that has only its changelogs."""
@@ -244,6 +256,7 @@ class TakeOver:
         if isinstance(decision, FromEarliest):
             return
         task.commits = max(task.commits, decision.metadata.commits)
+        task.state_commit = decision.metadata.state_commit
         committed = self._positions[position.tp]
         if committed is not None:
             task.last_committed[position.tp] = committed
@@ -260,3 +273,24 @@ class TakeOver:
             records=decision.skipped,
             resumed_at=decision.offset,
         )
+
+
+def _bound(task: Task, position: InputPosition, decision: FromEarliest | Resume, log_end: int) -> None:
+    """Where a bounded run ends. It is chosen once and committed with the position, so that whoever goes on after a crash has the
+    same end; and one that was reached stays, whatever has arrived since: its windows are closed."""
+    chosen = decision.metadata.end if isinstance(decision, Resume) else None
+    if isinstance(decision, Resume) and decision.metadata.ended:
+        position.end = decision.offset
+    elif chosen is not None:
+        position.end = min(chosen, log_end)
+    else:
+        position.end = log_end
+        task.touched = True
+
+
+def _metadata(committed: Committed | None) -> OffsetMetadata:
+    return (OffsetMetadata.decode(committed.metadata) if committed is not None else None) or OffsetMetadata()
+
+
+def _offset(committed: Committed | None) -> int:
+    return -1 if committed is None else committed.offset

@@ -6,6 +6,8 @@ no          yes                   -                 -               REFUSE: offs
 yes         -                     below log start   -               REFUSE: records were deleted unread; if the user wants to go
                                                                 on without them, and of a source, RESUME at the log start
 yes         -                     above log end     -               REFUSE: records were cut off after they were processed
+yes         of another commit     -                 -               REFUSE: the changelog was deleted or cut off, or the
+                                                                position was set back
 yes         -                     yes               yes             REFUSE, unless this run also ends, and no source has
                                                                 news or it ended while this worker ran
 yes         -                     yes               no              RESUME
@@ -13,7 +15,8 @@ yes         -                     yes               no              RESUME
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from streamkit.errors import FinishedError, LostOffsetError, StateError, StreamkitError
 from streamkit.kafka.client import Committed, TopicPartition
@@ -36,7 +39,9 @@ class StartFacts:
     end_offset: int
     group: str
     go_on_without: bool = False  # on_lost_offset = "earliest"
-    was_running: bool = False  # this worker had tasks before: what has ended meanwhile ended in this run
+    was_running: bool = False  # this worker had tasks before, or others still have: what has ended ended in this run
+    changelogs: Mapping[str, int | None] = field(default_factory=dict)
+    """Store -> the commit that its restored state is of; 0: its changelog holds nothing, None: a format that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,9 @@ def start(facts: StartFacts) -> FromEarliest | Resume | Refuse:
         if facts.has_state:
             return Refuse(_offsets_gone(facts))
         metadata = OffsetMetadata()
+    for store, commit in facts.changelogs.items():
+        if store in metadata.stores and commit is not None and commit != metadata.state_commit:
+            return Refuse(_other_state(facts, store, commit, metadata.state_commit))
     # of an internal topic the sources say whether there is anything new: its own end grows with control records and markers
     may_end_again = facts.was_running or not facts.is_source or facts.end_offset <= committed.offset
     if metadata.ended and not (facts.until_end and may_end_again):
@@ -108,4 +116,17 @@ def _offsets_gone(facts: StartFacts) -> StateError:
     return StateError(
         f"{facts.tp}: group '{facts.group}' has state in its changelogs but no committed position: somebody reset its offsets. "
         "Reset the whole app (streamkit reset), so that state and positions start together"
+    )
+
+
+def _other_state(facts: StartFacts, store: str, found: int, wanted: int | None) -> StateError:
+    if not found:
+        what = f"its changelog for partition {facts.tp.partition} holds no state at all: it was deleted, made anew or emptied"
+    elif wanted is None or found > wanted:
+        what = f"its changelog holds the state of commit {found}: the position was set back by somebody else"
+    else:
+        what = f"its changelog ends with the state of commit {found}: later records were cut off"
+    return StateError(
+        f"store '{store}': group '{facts.group}' committed {facts.tp} with the state of commit {wanted}, but {what}. "
+        "Reset the app (streamkit reset), so that state and positions start together"
     )

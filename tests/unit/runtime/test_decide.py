@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -105,10 +106,49 @@ def test_what_ended_while_this_worker_ran_ends_again_whatever_has_arrived(*, unt
     assert (decision == Resume(99, ENDED)) is until_end
 
 
+@pytest.mark.parametrize(
+    "changelogs, says",
+    [
+        ({"agg": 5}, None),
+        ({"agg": None}, None),  # written by a version that did not say
+        ({"agg": 5, "new": 0}, None),  # an aggregate that the app did not have then
+        ({"agg": 0}, "store 'agg'.*partition 2 holds no state at all: it was deleted, made anew or emptied"),
+        ({"agg": 4}, "ends with the state of commit 4: later records were cut off"),
+        ({"agg": 6}, "holds the state of commit 6: the position was set back"),
+        ({"other": 5, "agg": 0}, "store 'agg'"),
+    ],
+)
+def test_state_of_another_commit_than_the_position_is_refused(changelogs: dict[str, int | None], says: str | None) -> None:
+    metadata = OffsetMetadata(1_000, 7, state_commit=5, stores=("agg", "other"))
+    decision = start(facts(Committed(50, metadata.encode()), has_state=True, changelogs=changelogs))
+    if says is None:
+        assert decision == Resume(50, metadata)
+    else:
+        assert isinstance(decision, Refuse)
+        assert isinstance(decision.error, StateError)
+        assert re.search(says, str(decision.error))
+        assert "bids-2" in str(decision.error)
+        assert "streamkit reset" in str(decision.error)
+
+
+def test_state_is_not_compared_with_positions_of_the_first_format() -> None:
+    assert start(facts(Committed(50, "sk1;1000;7;"), has_state=True, changelogs={"agg": 0})) == Resume(50, NOW)
+
+
 # ---- metadata
 
 
-@pytest.mark.parametrize("metadata", [OffsetMetadata(), NOW, ENDED, OffsetMetadata(-62_135_596_800_000, 2**40)])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        OffsetMetadata(),
+        NOW,
+        ENDED,
+        OffsetMetadata(-62_135_596_800_000, 2**40),
+        OffsetMetadata(1_000, 7, ended=True, state_commit=0, end=0, stores=("a",)),
+        OffsetMetadata(1_000, 2**40, state_commit=2**40, end=2**62, stores=tuple(f"a-store-with-a-name-{n}" for n in range(20))),
+    ],
+)
 def test_metadata_comes_back_and_is_small_ascii(metadata: OffsetMetadata) -> None:
     text = metadata.encode()
     assert OffsetMetadata.decode(text) == metadata
@@ -116,10 +156,31 @@ def test_metadata_comes_back_and_is_small_ascii(metadata: OffsetMetadata) -> Non
     assert len(text) < 1_000
 
 
-@pytest.mark.parametrize("text", ["x", "sk1;1;2", "sk2;1;2;", "sk1;;2;", "sk1;1;-2;", "sk1;1;2;x", "sk1;1;2;;", " sk1;1;2;"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "sk1;1;2",
+        "sk2;1;2;",
+        "sk1;;2;",
+        "sk1;1;-2;",
+        "sk1;1;2;x",
+        "sk1;1;2;;",
+        " sk1;1;2;",
+        "sk3;1;2;;;;",
+        "sk2;1;2;x;;;",
+        "sk2;1;2;;-1;;",
+        "sk2;1;2;;;x;",
+        "sk2;1;2;;;;a;b",
+    ],
+)
 def test_metadata_that_is_not_ours_is_an_error(text: str) -> None:
     with pytest.raises(StateError, match="did not write"):
         OffsetMetadata.decode(text)
+
+
+def test_metadata_of_the_first_format_is_still_read() -> None:
+    assert OffsetMetadata.decode("sk1;1000;7;e") == ENDED
 
 
 def test_no_metadata_is_none() -> None:
