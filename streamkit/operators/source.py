@@ -26,7 +26,7 @@ Int64s = npt.NDArray[np.int64]
 _FAILURES = (*DECODE_ERRORS, TypeError)  # a null where bytes are expected is a TypeError
 _NO_TIMES = np.int64(0)
 
-BLOCK_RECORDS = 64
+BLOCK_RECORDS = 48
 """From so many records on a block of values is read at once: below, what it costs once is more than it saves."""
 
 Times = tuple[Int64s, npt.NDArray[np.bool_] | None]
