@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamkit.kafka.memory import Cluster
-from tests.conformance.world import MemoryWorld, RealWorld, World
+from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
+from tests.conformance.world import MemoryWorld, RealWorld, Shared, World
 
 KAFKAS = [pytest.param("memory", id="memory"), pytest.param("real", id="real", marks=pytest.mark.broker)]
 
@@ -22,8 +22,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames = [*item.fixturenames, "real_broker"]  # type: ignore[attr-defined]
 
 
-@pytest.fixture(params=KAFKAS)
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    made: World = MemoryWorld(Cluster()) if request.param == "memory" else RealWorld(request.getfixturevalue("real_broker"))
+@pytest.fixture(scope="session")
+def shared(real_broker: str) -> Iterator[Shared]:
+    made = Shared(ConfluentClient(ConnectionSettings(real_broker)))
     yield made
     made.close()
+
+
+@pytest.fixture(params=KAFKAS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    made: World
+    if request.param == "memory":
+        made = MemoryWorld()
+    else:
+        made = RealWorld(request.getfixturevalue("real_broker"), request.getfixturevalue("shared"))
+    yield made
+    made.close()
+    request.node.user_properties.extend(("difference", why) for why in made.differences)
+
+
+@pytest.fixture(params=["classic", "consumer"])
+def protocol(request: pytest.FixtureRequest, world: World) -> str:
+    """For tests that hold under both group protocols."""
+    world.protocol = request.param
+    return request.param

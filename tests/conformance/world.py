@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from streamkit.errors import KafkaError
 from streamkit.kafka.client import (
@@ -25,9 +26,12 @@ from streamkit.kafka.client import (
     TopicPartition,
 )
 from streamkit.kafka.memory import Cluster, MemoryClient
+from streamkit.kafka.memory.client.group_settings import GroupProtocol, GroupSettings
 
 PATIENCE_S = 20.0
-PROMPT = {"heartbeat.interval.ms": "100", "fetch.wait.max.ms": "50"}  # a rebalance is noticed by heartbeat: 3 s by default
+HEARTBEAT_INTERVAL_MS = 100  # a rebalance is noticed by heartbeat: 3 s by default
+PROMPT = {"heartbeat.interval.ms": str(HEARTBEAT_INTERVAL_MS), "fetch.wait.max.ms": "50"}
+_Value = TypeVar("_Value")
 _Made = TypeVar("_Made", bound=Admin | Consumer | Producer | Reader)
 
 
@@ -59,7 +63,7 @@ def values(got: Iterable[Got]) -> list[bytes | None]:
 
 @dataclass
 class Listener:
-    """Remembers the callbacks; may do something inside them."""
+    """Remembers the callbacks; may do something inside them. ``held`` is what the member has, whichever protocol tells it."""
 
     calls: list[tuple[str, list[TopicPartition]]] = field(default_factory=list)
     when_assigned: Callable[[Sequence[TopicPartition]], None] = lambda _: None
@@ -67,37 +71,88 @@ class Listener:
     held: list[TopicPartition] = field(default_factory=list)
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        self.held = sorted(partitions)
-        self.calls.append(("assigned", self.held))
+        self.held = sorted({*self.held, *partitions})
+        self.calls.append(("assigned", sorted(partitions)))
         self.when_assigned(partitions)
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         self.calls.append(("revoked", sorted(partitions)))
         self.when_revoked(partitions)
-        self.held = []
+        self.held = [tp for tp in self.held if tp not in set(partitions)]
 
     def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
         self.calls.append(("lost", sorted(partitions)))
-        self.held = []
+        self.held = [tp for tp in self.held if tp not in set(partitions)]
+
+    def names(self) -> list[str]:
+        """The callbacks in their order."""
+        return [name for name, _ in self.calls]
+
+
+class Stranger(Protocol):
+    """A member of a group in a process of its own, which may be killed."""
+
+    def kill(self) -> None:
+        """As kill -9: it does not leave the group."""
+        ...
+
+
+Member = tuple[Consumer, Listener]
+
+
+class Shared:
+    """The clients that the tests of one Kafka share: making one takes longer than most tests."""
+
+    def __init__(self, client: KafkaClient) -> None:
+        self.admin = client.admin()
+        self.writer = client.producer(f"conformance-{uuid.uuid4().hex[:8]}-writer")
+        self.writer.init_transactions(PATIENCE_S)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.admin.close()
 
 
 class World:
     """One Kafka. Everything that it makes is closed with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared) -> None:
         self._made: list[Admin | Consumer | Producer | Reader] = []
         self._numbers = itertools.count(1)
         self._run = uuid.uuid4().hex[:8]
-        self.admin = self._keep(self.client().admin())
+        self._writer = shared.writer
+        self.admin = shared.admin
+        self.protocol: GroupProtocol = "classic"
+        self.differences: list[str] = []  # what is known to differ between the two Kafkas, as the test says
 
-    @cached_property
-    def _writer(self) -> Producer:
-        writer = self.producer()
-        self._made.insert(0, self._made.pop())  # closed last: listeners may write while their consumer closes
-        return writer
-
-    def client(self) -> KafkaClient:
+    def client(self, **options: Any) -> KafkaClient:
+        """Options: transaction_timeout_ms, session_timeout_ms, max_poll_interval_ms, group_instance_id."""
         raise NotImplementedError
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        raise NotImplementedError
+
+    def append(self, topic: str, value: bytes | None, key: bytes | None = b"k", partition: int = 0) -> None:
+        """As a producer without transactions writes."""
+        raise NotImplementedError
+
+    def clean(self) -> None:
+        """Has the log cleaner run, where it does not run by itself."""
+        raise NotImplementedError
+
+    def stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
+        """Joins the group from a process of its own; returns once it has partitions."""
+        raise NotImplementedError
+
+    def differs(self, *, memory: _Value, real: _Value, why: str) -> _Value:
+        """What this Kafka is expected to do, where the two are known to differ."""
+        raise NotImplementedError
+
+    def eventually(self, check: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + patience_s
+        while not check():
+            assert time.monotonic() < deadline, "it never came"
+            time.sleep(0.05)
 
     def name(self, what: str) -> str:
         return f"conformance-{self._run}-{what}-{next(self._numbers)}"
@@ -107,8 +162,8 @@ class World:
         self.admin.create_topics([NewTopic(name, partitions, config=config or {})], PATIENCE_S)
         return name
 
-    def producer(self, transactional_id: str | None = None) -> Producer:
-        producer = self._keep(self.client().producer(transactional_id or self.name("txn")))
+    def producer(self, transactional_id: str | None = None, **options: Any) -> Producer:
+        producer = self._keep(self.client(**options).producer(transactional_id or self.name("txn")))
         producer.init_transactions(PATIENCE_S)
         return producer
 
@@ -117,20 +172,20 @@ class World:
         reader.assign(positions)
         return reader
 
-    def consumer(self, group: str, topics: Sequence[str], listener: Listener | None = None) -> tuple[Consumer, Listener]:
+    def consumer(self, group: str, topics: Sequence[str], listener: Listener | None = None, **options: Any) -> Member:
         """A member of the group; not in it before it polls."""
         listener = listener or Listener()
-        consumer = self._keep(self.client().consumer(group))
+        consumer = self._keep(self.client(**options).consumer(group))
         consumer.subscribe(topics, listener)
         return consumer, listener
 
-    def member(self, group: str, topic: str, partitions: int = 1) -> tuple[Consumer, Listener]:
+    def member(self, group: str, topic: str, partitions: int = 1, **options: Any) -> Member:
         """The only member of the group, with all partitions of the topic."""
-        consumer, listener = self.consumer(group, [topic])
+        consumer, listener = self.consumer(group, [topic], **options)
         self.settle([(consumer, listener)], lambda: len(listener.held) == partitions)
         return consumer, listener
 
-    def settle(self, members: Sequence[tuple[Consumer, Listener]], done: Callable[[], bool]) -> None:
+    def settle(self, members: Sequence[Member], done: Callable[[], bool]) -> None:
         """Polls the members in turn until `done`."""
         deadline = time.monotonic() + PATIENCE_S
         while not done():
@@ -191,20 +246,140 @@ class World:
 
 
 class MemoryWorld(World):
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        super().__init__()
+    """The embedded cluster, with time-outs by the machine's clock."""
 
-    def client(self) -> KafkaClient:
-        return MemoryClient(self._cluster)
+    def __init__(self) -> None:
+        self._cluster = Cluster(time_outs=True)
+        super().__init__(Shared(MemoryClient(self._cluster)))
+
+    def client(self, **options: Any) -> KafkaClient:
+        transaction_timeout_ms = options.pop("transaction_timeout_ms", 30_000)
+        group = GroupSettings(
+            protocol=self.protocol,
+            instance_id=options.pop("group_instance_id", None),
+            session_timeout_ms=options.pop("session_timeout_ms", 45_000),
+            max_poll_interval_ms=options.pop("max_poll_interval_ms", 300_000),
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+        )
+        assert not options, options
+        return MemoryClient(self._cluster, transaction_timeout_ms=transaction_timeout_ms, group=group)
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        self._cluster.add_partitions(topic, total)
+
+    def append(self, topic: str, value: bytes | None, key: bytes | None = b"k", partition: int = 0) -> None:
+        self._cluster.append(topic, value, key, partition)
+
+    def clean(self) -> None:
+        self._cluster.clean()
+
+    def stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
+        settings = GroupSettings(
+            self.protocol, session_timeout_ms=session_timeout_ms, heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS
+        )
+        client = MemoryClient(self._cluster, client_id="stranger", group=settings)
+        member = client.consumer(group), Listener()
+        member[0].subscribe([topic], member[1])
+        self.settle([member], lambda: bool(member[1].held))
+        return EmbeddedStranger(client)
+
+    def differs(self, *, memory: _Value, real: _Value, why: str) -> _Value:  # noqa: ARG002 - of the other world
+        self.differences.append(why)
+        return memory
+
+
+@dataclass
+class EmbeddedStranger:
+    client: MemoryClient
+
+    def kill(self) -> None:
+        self.client.crash(expire=False)
 
 
 class RealWorld(World):
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        super().__init__()
+    """A real Kafka through librdkafka."""
 
-    def client(self) -> KafkaClient:
+    def __init__(self, bootstrap: str, shared: Shared) -> None:
+        self._bootstrap = bootstrap
+        self._strangers: list[ForeignProcess] = []
+        super().__init__(shared)
+
+    def client(self, **options: Any) -> KafkaClient:
         from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
 
-        return ConfluentClient(ConnectionSettings(self._bootstrap, properties=PROMPT))
+        properties = dict(PROMPT)
+        if self.protocol == "consumer":
+            options["group_protocol"] = self.protocol
+            del properties["heartbeat.interval.ms"]  # the broker's setting decides
+        return ConfluentClient(ConnectionSettings(self._bootstrap, properties=properties, **options))
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        from confluent_kafka.admin import AdminClient, NewPartitions
+
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        for future in admin.create_partitions([NewPartitions(topic, total)]).values():
+            future.result(PATIENCE_S)
+
+    def append(self, topic: str, value: bytes | None, key: bytes | None = b"k", partition: int = 0) -> None:
+        from confluent_kafka import Producer as PlainProducer
+
+        producer = PlainProducer({"bootstrap.servers": self._bootstrap})
+        producer.produce(topic, value, key, partition)
+        assert producer.flush(PATIENCE_S) == 0
+
+    def clean(self) -> None:
+        """It runs by itself."""
+
+    def stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
+        stranger = ForeignProcess(self._bootstrap, self.protocol, group, topic, session_timeout_ms)
+        self._strangers.append(stranger)
+        return stranger
+
+    def differs(self, *, memory: _Value, real: _Value, why: str) -> _Value:  # noqa: ARG002 - of the other world
+        self.differences.append(why)
+        return real
+
+    def close(self) -> None:
+        for stranger in self._strangers:
+            stranger.kill()
+        super().close()
+
+
+class ForeignProcess:
+    """A consumer of librdkafka in a Python of its own."""
+
+    PROGRAM = """
+import sys, confluent_kafka as ck
+bootstrap, protocol, group, topic, session_ms = sys.argv[1:]
+config = {"bootstrap.servers": bootstrap, "group.id": group, "group.protocol": protocol}
+if protocol == "classic":
+    config |= {"session.timeout.ms": session_ms, "heartbeat.interval.ms": "100", "partition.assignment.strategy": "range"}
+else:
+    config |= {"group.remote.assignor": "range"}
+consumer = ck.Consumer(config)
+consumer.subscribe([topic], on_assign=lambda consumer, partitions: partitions and print("joined", flush=True))
+while True:
+    consumer.poll(0.1)
+"""
+
+    def __init__(self, bootstrap: str, protocol: str, group: str, topic: str, session_timeout_ms: int) -> None:
+        arguments = [sys.executable, "-c", self.PROGRAM, bootstrap, protocol, group, topic, str(session_timeout_ms)]
+        self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"joined\n"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def predecessor(world: World, topic: str) -> tuple[Producer, str]:
+    """A producer with an open transaction, and its transactional id."""
+    transactional_id = world.name("txn")
+    producer = world.producer(transactional_id)
+    producer.begin()
+    producer.produce(topic, b"predecessor", b"k", 0)
+    producer.flush(PATIENCE_S)
+    return producer, transactional_id

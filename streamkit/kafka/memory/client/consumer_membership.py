@@ -28,7 +28,6 @@ class ConsumerMembership(Membership):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._target: tuple[TopicPartition, ...] | None = None  # what we should have, where we do not have it yet
-        self._told = False  # whether `on_assigned` was ever called in this membership
         self._interval_ms = 0  # as the coordinator wants it
         self._to_say = False  # that what we have has changed
 
@@ -96,8 +95,7 @@ class ConsumerMembership(Membership):
         if too_many:
             self._give_up(too_many, self._listener.on_revoked)
         more = [tp for tp in target if tp not in self._assigned]
-        if more or not self._told:
-            self._told = True
+        if more:
             self._take(more)
         if too_many or more:
             self._to_say = True
@@ -113,4 +111,4 @@ class ConsumerMembership(Membership):
         """The member id stays: it is the consumer's own."""
         self.generation = -1
         self._answer = self._target = None
-        self._told = self._to_say = False
+        self._to_say = False

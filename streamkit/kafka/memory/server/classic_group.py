@@ -13,7 +13,7 @@ rebalance to complete is not expired meanwhile. Times are monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -153,8 +153,11 @@ class ClassicGroup:
         else:
             self._complete_if_all_joined(now)
 
-    def check_commit(self, member_id: str, generation: int, instance_id: str | None) -> None:
-        """Fences members of the past."""
+    def check_commit(
+        self, member_id: str, generation: int, instance_id: str | None, partitions: Iterable[TopicPartition]
+    ) -> None:
+        """Fences members of the past; which ``partitions`` they commit is not compared with what they have."""
+        del partitions
         self.member(member_id, instance_id)
         self.check_generation(generation)
 

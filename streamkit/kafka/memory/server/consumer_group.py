@@ -13,7 +13,7 @@ Times are monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -70,6 +70,7 @@ class ConsumerMember:
     state: MemberState = MemberState.STABLE
     assigned: list[TopicPartition] = field(default_factory=list)
     revoking: list[TopicPartition] = field(default_factory=list)
+    since: dict[TopicPartition, int] = field(default_factory=dict)  # the epoch in which it got each of the assigned ones
     revoke_deadline: float | None = None
 
     def to(self, state: MemberState) -> None:
@@ -91,7 +92,7 @@ class ConsumerGroup:
         heartbeat_interval_ms: int = 5_000,
     ) -> None:
         self.group_id = group_id
-        self.epoch = epoch
+        self.epoch = max(epoch, 1)  # so that the first member has epoch 2, as on Kafka 4.3
         self.members: dict[str, ConsumerMember] = {}
         self._session_timeout_s = session_timeout_ms / 1000
         self._heartbeat_interval_ms = heartbeat_interval_ms
@@ -157,6 +158,7 @@ class ConsumerGroup:
         if request.member_epoch == LEAVE_FOR_A_WHILE:
             member.epoch = LEAVE_FOR_A_WHILE  # its deadline stays: the successor has the rest of its session
             member.assigned += member.revoking
+            member.since.update(dict.fromkeys(member.revoking, self.epoch))
             member.revoking = []
             member.revoke_deadline = None
         else:
@@ -169,12 +171,18 @@ class ConsumerGroup:
         self._target.pop(member_id, None)
         self.epoch += 1
 
-    def check_commit(self, member_id: str, epoch: int, instance_id: str | None) -> None:
-        """Fences members of the past. The broker knows it as STALE_MEMBER_EPOCH, and says it in the words of the request."""
+    def check_commit(self, member_id: str, epoch: int, instance_id: str | None, partitions: Iterable[TopicPartition]) -> None:
+        """Fences members of the past. An older epoch is taken for partitions that the member has had since then (KIP-1251); what
+        it commits with its present epoch is not compared with what it has. A broker knows the refusal as STALE_MEMBER_EPOCH
+        and says ILLEGAL_GENERATION, in the words of the request (seen on 4.3.1)."""
         member = self.member(member_id, instance_id)
-        if epoch != member.epoch:
-            message = f"group {self.group_id}: member epoch {epoch}, now {member.epoch}"
-            raise BrokerError("ILLEGAL_GENERATION", message)
+        if epoch == member.epoch:
+            return
+        for tp in partitions:
+            since = member.since.get(tp)
+            if since is None or not since <= epoch < member.epoch:
+                message = f"group {self.group_id}: member epoch {epoch}, now {member.epoch}, and {tp} is not its own since then"
+                raise BrokerError("ILLEGAL_GENERATION", message)
 
     def member(self, member_id: str, instance_id: str | None = None) -> ConsumerMember:
         if instance_id is not None and self._member_of_instance(instance_id) not in (None, member_id):
@@ -248,6 +256,7 @@ class ConsumerGroup:
         if too_many and (owned is None or set(owned) & set(too_many)):
             member.to(MemberState.UNREVOKED)
             member.assigned, member.revoking = kept, too_many
+            member.since = {tp: member.since[tp] for tp in kept}
             member.revoke_deadline = now + member.rebalance_timeout_ms / 1000
             return
         taken = {
@@ -255,6 +264,7 @@ class ConsumerGroup:
         }
         wanted = [tp for tp in target if tp not in member.assigned]
         member.assigned = sorted(kept + [tp for tp in wanted if tp not in taken])
+        member.since = {tp: member.since.get(tp, self._target_epoch) for tp in member.assigned}
         member.revoking, member.revoke_deadline = [], None
         if member.epoch != self._target_epoch:
             member.previous_epoch, member.epoch = member.epoch, self._target_epoch

@@ -6,7 +6,7 @@ protocol to the other; here that is refused.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from streamkit.kafka.client import Committed, TopicPartition
 from streamkit.kafka.memory.server.classic_group import ClassicGroup
@@ -60,11 +60,13 @@ class Group:
             message = f"group {self.group_id} has members of the other protocol"
             raise BrokerError("INCONSISTENT_GROUP_PROTOCOL", message)
 
-    def check_txn_offset_commit(self, member_id: str, generation: int, instance_id: str | None = None) -> None:
+    def check_txn_offset_commit(
+        self, member_id: str, generation: int, instance_id: str | None, partitions: Iterable[TopicPartition]
+    ) -> None:
         """Fences members of the past. Without any identity nothing is checked: brokers accept that (hence rule R10)."""
         if generation < 0 and not member_id and instance_id is None:
             return
-        self.membership.check_commit(member_id, generation, instance_id)
+        self.membership.check_commit(member_id, generation, instance_id, partitions)
 
     def on_metadata_change(self, topic: str, now: float) -> None:
         """Partitions of `topic` came or went."""

@@ -69,7 +69,7 @@ def txn_offset_commit(
     if member.group_id not in broker.groups and member.generation >= 0:
         raise BrokerError("ILLEGAL_GENERATION", f"there is no group {member.group_id}")
     group = broker.group(member.group_id)
-    group.check_txn_offset_commit(member.member_id, member.generation, member.instance_id)
+    group.check_txn_offset_commit(member.member_id, member.generation, member.instance_id, offsets)
     for tp in offsets:
         broker.log(tp)
     group.positions.add_pending(producer.id, offsets)

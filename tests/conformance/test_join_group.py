@@ -1,12 +1,11 @@
-"""JoinGroup, SyncGroup, Heartbeat, LeaveGroup: who gets which partitions, and what callbacks tell."""
+"""JoinGroup and SyncGroup, and the first ConsumerGroupHeartbeats: who gets which partitions, and what callbacks tell."""
 
 from __future__ import annotations
 
 import pytest
 
-from streamkit.errors import FatalError
 from streamkit.kafka.client import TopicPartition
-from tests.conformance.world import PATIENCE_S, Listener, World, records, values
+from tests.conformance.world import Listener, World
 
 
 def partitions_of(listener: Listener) -> list[int]:
@@ -97,17 +96,6 @@ def test_a_member_without_partitions_is_told_so(world: World):
     assert idle.calls[-1] == ("assigned", [])
 
 
-def test_closing_gives_back_and_the_others_take_over(world: World):
-    group, topic = world.name("group"), world.topic(2)
-    members = [world.consumer(group, [topic]) for _ in range(2)]
-    world.settle(members, lambda: [len(listener.held) for _, listener in members] == [1, 1])
-    (leaver, left), (stayer, stays) = members
-    held = left.held
-    leaver.close()
-    assert left.calls[-1] == ("revoked", held)
-    world.settle([(stayer, stays)], lambda: len(stays.held) == 2)
-
-
 def test_a_callback_that_raises_makes_poll_raise(world: World):
     group, topic = world.name("group"), world.topic()
     consumer, listener = world.consumer(group, [topic])
@@ -118,94 +106,3 @@ def test_a_callback_that_raises_makes_poll_raise(world: World):
     listener.when_assigned = fail
     with pytest.raises(ZeroDivisionError):
         world.settle([(consumer, listener)], lambda: False)
-
-
-def test_partitions_are_paused_when_they_are_assigned(world: World):
-    group, topic = world.name("group"), world.topic()
-    tp = TopicPartition(topic, 0)
-    world.write(topic, b"a")
-    consumer, listener = world.consumer(group, [topic])
-    listener.when_assigned = lambda _: consumer.seek(tp, 0)
-    world.settle([(consumer, listener)], lambda: bool(listener.held))
-    polled = consumer.poll(10, 0.7)
-    assert (polled.batches, polled.ends) == ([], {})
-    consumer.resume([tp])
-    assert values(world.drain(consumer, [tp])[0]) == [b"a"]
-
-
-def test_pause_and_resume_lose_and_repeat_nothing(world: World):
-    group, topic = world.name("group"), world.topic(2)
-    tps = [TopicPartition(topic, p) for p in range(2)]
-    for p in range(2):
-        world.write(topic, *(b"%d" % i for i in range(20)), partition=p)
-    consumer, _ = world.member(group, topic, 2)
-    for tp in tps:
-        consumer.seek(tp, 0)
-    consumer.resume(tps)
-    got = []
-    for turn in range(60):
-        tp = tps[turn % 2]
-        consumer.pause([tp])
-        polled = consumer.poll(3, 0.05)
-        assert all(batch.tp != tp for batch in polled.batches)
-        got += records(polled)
-        consumer.resume([tp])
-    got += world.drain(consumer, tps)[0] if len(got) < 40 else []
-    for tp in tps:
-        assert [record.offset for record in got if record.tp == tp] == list(range(20))
-
-
-def test_seek_goes_back_and_forward(world: World):
-    group, topic = world.name("group"), world.topic()
-    tp = TopicPartition(topic, 0)
-    world.write(topic, *(b"%d" % i for i in range(10)))
-    consumer, _ = world.member(group, topic)
-    consumer.seek(tp, 0)
-    consumer.resume([tp])
-    assert len(world.drain(consumer, [tp])[0]) == 10
-    consumer.seek(tp, 4)
-    got, ends = world.drain(consumer, [tp])
-    assert ([record.offset for record in got], ends) == ([4, 5, 6, 7, 8, 9], {tp: 11})
-    consumer.seek(tp, 2)
-    consumer.seek(tp, 8)
-    assert [record.offset for record in world.drain(consumer, [tp])[0]] == [8, 9]
-
-
-def test_an_end_is_reported_again_after_a_resume(world: World):
-    group, topic = world.name("group"), world.topic()
-    tp = TopicPartition(topic, 0)
-    world.write(topic, b"a")
-    consumer, _ = world.member(group, topic)
-    consumer.seek(tp, 0)
-    consumer.resume([tp])
-    assert world.drain(consumer, [tp])[1] == {tp: 2}
-    consumer.pause([tp])
-    assert consumer.poll(10, 0.1).ends == {}
-    consumer.resume([tp])
-    assert world.drain(consumer, [tp]) == ([], {tp: 2})
-
-
-@pytest.mark.parametrize("call", ["pause", "resume", "seek"])
-def test_a_partition_that_is_not_assigned_is_refused(world: World, call: str):
-    topic = world.topic()
-    consumer, _ = world.member(world.name("group"), topic)
-    stranger = TopicPartition(topic, 7)
-    with pytest.raises(ValueError, match="is not assigned"):
-        consumer.seek(stranger, 0) if call == "seek" else getattr(consumer, call)([stranger])
-
-
-def test_a_partition_is_not_resumed_before_its_start_is_chosen(world: World):
-    topic = world.topic()
-    consumer, _ = world.member(world.name("group"), topic)
-    with pytest.raises(ValueError, match="before a seek"):
-        consumer.resume([TopicPartition(topic, 0)])
-
-
-def test_a_group_with_members_cannot_be_deleted(world: World):
-    group, topic = world.name("group"), world.topic()
-    consumer, _ = world.member(group, topic)
-    with pytest.raises(FatalError) as caught:
-        world.admin.delete_group(group, PATIENCE_S)
-    assert caught.value.code == "NON_EMPTY_GROUP"
-    consumer.close()
-    world.admin.delete_group(group, PATIENCE_S)

@@ -1,0 +1,153 @@
+"""AddOffsetsToTxn and TxnOffsetCommit: positions that commit with the records, and members of the past that may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamkit.errors import AbortableError, GenerationError
+from streamkit.kafka.client import Committed, GroupMetadata, TopicPartition
+from tests.conformance.world import PATIENCE_S, World, values
+
+
+def test_sending_offsets_twice_in_a_transaction_keeps_the_last(world: World):
+    topic = world.topic(2)
+    first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    consumer, _ = world.member(world.name("group"), topic, 2)
+    producer = world.producer()
+    producer.begin()
+    producer.send_offsets({first: Committed(1), second: Committed(1)}, consumer.group_metadata(), PATIENCE_S)
+    producer.send_offsets({first: Committed(2)}, consumer.group_metadata(), PATIENCE_S)
+    producer.commit(PATIENCE_S)
+    assert consumer.committed([first, second], PATIENCE_S) == {first: Committed(2), second: Committed(1)}
+
+
+def test_offsets_of_an_aborted_transaction_are_dropped(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    consumer, _ = world.member(world.name("group"), topic)
+    world.commit_offset(consumer, {tp: Committed(1, "kept")})
+    producer = world.producer()
+    producer.begin()
+    producer.send_offsets({tp: Committed(9, "dropped")}, consumer.group_metadata(), PATIENCE_S)
+    producer.abort(PATIENCE_S)
+    assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(1, "kept")}
+
+
+def test_offsets_and_records_commit_together(world: World):
+    topic, out = world.topic(), world.topic()
+    tp = TopicPartition(topic, 0)
+    consumer, _ = world.member(world.name("group"), topic)
+    producer = world.producer()
+    for end in (producer.abort, producer.commit):
+        producer.begin()
+        producer.produce(out, b"v", b"k", 0)
+        producer.flush(PATIENCE_S)
+        producer.send_offsets({tp: Committed(4)}, consumer.group_metadata(), PATIENCE_S)
+        end(PATIENCE_S)
+        committed = end == producer.commit
+        assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(4) if committed else None}
+        assert values(world.read(out)) == ([b"v"] if committed else [])
+
+
+def test_too_much_metadata_aborts(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    consumer, _ = world.member(world.name("group"), topic)
+    world.commit_offset(consumer, {tp: Committed(1, "m" * 4_095)})
+    assert len(consumer.committed([tp], PATIENCE_S)[tp].metadata) == 4_095
+    producer = world.producer()
+    producer.begin()
+    with pytest.raises(AbortableError) as caught:
+        producer.send_offsets({tp: Committed(2, "m" * 4_096)}, consumer.group_metadata(), PATIENCE_S)
+    assert caught.value.code == "OFFSET_METADATA_TOO_LARGE"
+    producer.abort(PATIENCE_S)
+    assert consumer.committed([tp], PATIENCE_S)[tp].offset == 1
+
+
+@pytest.mark.parametrize("missing", ["topic", "partition"])
+def test_offsets_of_what_does_not_exist_abort(world: World, missing: str):
+    topic = world.topic()
+    consumer, _ = world.member(world.name("group"), topic)
+    tp = TopicPartition(world.name("missing"), 0) if missing == "topic" else TopicPartition(topic, 7)
+    producer = world.producer()
+    producer.begin()
+    with pytest.raises(AbortableError) as caught:
+        producer.send_offsets({tp: Committed(1)}, consumer.group_metadata(), 1.0)  # asked again until then
+    assert caught.value.code == "UNKNOWN_TOPIC_OR_PART"
+    producer.abort(PATIENCE_S)
+    assert consumer.committed([tp], PATIENCE_S) == {tp: None}
+
+
+def test_offsets_of_another_topic_can_be_committed(world: World):
+    """A broker does not check that a member owns what it commits (KIP-1287): the generation is the only fence."""
+    group, topic, other = world.name("group"), world.topic(), world.topic()
+    consumer, _ = world.member(group, topic)
+    tp = TopicPartition(other, 0)
+    world.commit_offset(consumer, {tp: Committed(3)})
+    assert world.admin.group_offsets(group, PATIENCE_S) == {tp: Committed(3)}
+
+
+def refused(world: World, group: GroupMetadata, tp: TopicPartition, out: str) -> GenerationError:
+    """The error of sending offsets as `group`; the transaction then aborts and the producer works on."""
+    producer = world.producer()
+    producer.begin()
+    producer.produce(out, b"zombie", b"k", 0)
+    producer.flush(PATIENCE_S)
+    with pytest.raises(GenerationError) as caught:
+        producer.send_offsets({tp: Committed(9)}, group, PATIENCE_S)
+    producer.abort(PATIENCE_S)
+    producer.begin()
+    producer.produce(out, b"afterwards", b"k", 0)
+    producer.commit(PATIENCE_S)
+    return caught.value
+
+
+def test_a_member_of_an_older_generation_is_refused(world: World):
+    group, topic, out = world.name("group"), world.topic(2), world.topic()
+    tp = TopicPartition(topic, 0)
+    consumer, listener = world.member(group, topic, 2)
+    stale = consumer.group_metadata()
+    members = [(consumer, listener), world.consumer(group, [topic])]
+    world.settle(members, lambda: [len(held.held) for _, held in members] == [1, 1])
+    assert refused(world, stale, tp, out).code == "ILLEGAL_GENERATION"
+    assert consumer.committed([tp], PATIENCE_S) == {tp: None}
+    assert values(world.read(out)) == [b"afterwards"]
+
+
+def test_a_member_that_left_is_refused(world: World):
+    group, topic, out = world.name("group"), world.topic(), world.topic()
+    tp = TopicPartition(topic, 0)
+    leaver, _ = world.member(group, topic)
+    stale = leaver.group_metadata()
+    leaver.close()
+    stayer, _ = world.member(group, topic)
+    assert refused(world, stale, tp, out).code == "UNKNOWN_MEMBER_ID"
+    assert stayer.committed([tp], PATIENCE_S) == {tp: None}
+
+
+def test_a_consumer_that_never_joined_is_refused(world: World):
+    """A broker would accept these offsets, unfenced (R10), so the client does not send them."""
+    topic, out = world.topic(), world.topic()
+    consumer, _ = world.consumer(world.name("group"), [topic])
+    assert refused(world, consumer.group_metadata(), TopicPartition(topic, 0), out).code == "UNKNOWN_MEMBER_ID"
+
+
+def test_no_offsets_are_refused(world: World):
+    """A broker is not asked anything then, so a stale member would not be noticed and its records would commit (R1)."""
+    topic = world.topic()
+    consumer, _ = world.member(world.name("group"), topic)
+    producer = world.producer()
+    producer.begin()
+    with pytest.raises(ValueError, match="without offsets"):
+        producer.send_offsets({}, consumer.group_metadata(), PATIENCE_S)
+    producer.abort(PATIENCE_S)
+
+
+def test_a_member_commits_inside_on_revoked(world: World):
+    group, topic = world.name("group"), world.topic(2)
+    tp = TopicPartition(topic, 0)
+    consumer, listener = world.member(group, topic, 2)
+    listener.when_revoked = lambda _: world.commit_offset(consumer, {tp: Committed(6, "in the callback")})
+    members = [(consumer, listener), world.consumer(group, [topic])]
+    world.settle(members, lambda: [len(held.held) for _, held in members] == [1, 1])
+    assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(6, "in the callback")}
