@@ -9,9 +9,19 @@ from typing import Annotated
 
 import typer
 
+from streamkit import __version__
 from streamkit.errors import ConfigError
 
-FILES = ("app.py", "test_app.py", "events.jsonl", "README.md", "streamkit.toml")
+FILES = (
+    "app.py",
+    "test_app.py",
+    "events.jsonl",
+    "README.md",
+    "streamkit.toml",
+    "requirements.txt",
+    "Dockerfile",
+    "docker-compose.yml",
+)
 
 
 def new(
@@ -23,7 +33,7 @@ def new(
         Path | None, typer.Option("--directory", metavar="DIR", help="Where to make it. Default: a new directory NAME here")
     ] = None,
 ) -> None:
-    """Make a small project: a pipeline, its test, sample input and settings. Files that exist are never overwritten."""
+    """Make a small project: a pipeline, its test, sample input, settings and an image. Files that exist are never overwritten."""
     from streamkit.plan.names import checked_name
 
     checked_name(name, what="the name of the app")
@@ -35,6 +45,7 @@ def new(
     print("  streamkit dev app.py --input events=events.jsonl   # the sample through the app, on an embedded broker")
     print("  pytest                                             # its test")
     print("  streamkit run app.py --create-topics 1             # on a Kafka")
+    print("  docker compose up --build                          # two replicas in containers, and a Kafka")
 
 
 def create(name: str, place: Path) -> None:
@@ -52,4 +63,4 @@ def create(name: str, place: Path) -> None:
 
 def _text(file: str, name: str) -> str:
     template = files("streamkit.cli").joinpath("templates", f"{file}.template").read_text(encoding="utf-8")
-    return Template(template).substitute(name=name)
+    return Template(template).substitute(name=name, version=__version__)

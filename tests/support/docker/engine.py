@@ -111,13 +111,14 @@ def _own(report: Report) -> Engine:
         if not shutil.which("apt-get"):
             raise EngineRefusedError("no Docker engine answers, and there is no apt-get to install one")
         report(f"apt-get install {' '.join(missing)} ...")
-        _install(missing)
+        install(missing)
         if engine := _running("the engine that apt-get has installed and started"):
             return engine
     return _start(report)
 
 
-def _install(packages: Sequence[str]) -> None:
+def install(packages: Sequence[str]) -> None:
+    """By apt-get. `EngineError`: it does not work."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "-qq", "-y", "--no-install-recommends", "install", *packages]
     done = _run(install, environment)

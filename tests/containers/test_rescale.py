@@ -1,0 +1,64 @@
+"""Replicas in containers come, go and die under load, on Kafka in a container: the results equal the reference."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
+
+from services.bids.app import TOPICS, app
+from streamkit.testing.containers import Kafka, Service, service
+from tests.containers.bids import PARTITIONS, bids, check, encode
+from tests.containers.conftest import QUICK
+from tests.support.workload import feeder
+
+SEED = int(os.environ.get("STREAMKIT_TEST_SEED", "4711"))
+
+
+def wait_for_progress(running: Service) -> None:
+    """Until more results are there than at the call: the service is at work."""
+    running.read(TOPICS.item_totals, at_least=len(running.read(TOPICS.item_totals)) + 1)
+
+
+@pytest.mark.timeout(240)
+def test_scaling_and_a_rolling_restart_lose_and_double_nothing(clean_kafka: Kafka, bids_image: str) -> None:
+    events, expected = bids(200_000, keys=1_000, seed=SEED)
+    with (
+        service(app, image=bids_image, kafka=clean_kafka, partitions=PARTITIONS, settings=QUICK) as running,
+        feeder(clean_kafka.bootstrap_servers, TOPICS.bids.name, events, 25, encode) as feeding,
+    ):
+        wait_for_progress(running)
+        running.scale(3)
+        wait_for_progress(running)
+        running.scale(2)
+        wait_for_progress(running)
+        running.restart(*running.running)
+        wait_for_progress(running)
+        feeding.join(60)
+        running.wait_until_caught_up()
+        running.run_until_end()
+    check(clean_kafka, expected)
+
+
+@pytest.mark.timeout(240)
+def test_a_kill_in_mid_stream_loses_and_doubles_nothing(clean_kafka: Kafka, bids_image: str) -> None:
+    events, expected = bids(60_000, keys=300, seed=SEED + 1)
+    rng = random.Random(SEED)
+    with (
+        service(app, image=bids_image, kafka=clean_kafka, replicas=3, partitions=PARTITIONS, settings=QUICK) as running,
+        feeder(clean_kafka.bootstrap_servers, TOPICS.bids.name, events, 15, encode) as feeding,
+    ):
+        for _ in range(2):
+            wait_for_progress(running)
+            time.sleep(rng.uniform(0, 0.5))
+            victim = rng.choice(running.running)
+            running.kill(victim)
+            running.start(victim)
+        wait_for_progress(running)
+        running.kill(1)  # and its partitions go to the others
+        feeding.join(60)
+        running.wait_until_caught_up()
+        running.run_until_end()
+    check(clean_kafka, expected)
