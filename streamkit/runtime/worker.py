@@ -31,6 +31,7 @@ from streamkit.runtime.lateness import LateReport
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.outage import Outage
 from streamkit.runtime.parking import Parking
+from streamkit.runtime.progress import Progress
 from streamkit.runtime.purge import Purge
 from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
 from streamkit.runtime.takeover import TakeOver, new_incarnation
@@ -86,6 +87,7 @@ class Worker:
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
         self._outage = Outage(self._admin, client.describe(), clock, instrument)
         self._topics = TopicGuard(layout, self._admin, clock, settings.topic_check_ms / 1000, instrument)
+        self._progress = Progress(client, self._admin, clock, settings.stalled_after_ms / 1000, instrument)
         self._purge = Purge(layout, self._admin, clock, settings, instrument)
         self._committer = Committer(
             self._tasks, self._transaction, self._assignment, layout, clock, settings, instrument,
@@ -129,6 +131,8 @@ class Worker:
         self._guard.enter("step", self._settings.step_deadline_s)
         try:
             self._topics.look()
+            if not self._outage.away:
+                self._progress.look(self._tasks, self._assignment.owned, restoring=self._take_over.restoring)
             polled = self._poll(wait)
             if self._broker_is_away(polled):
                 return Step()
