@@ -1,6 +1,6 @@
 """docs/reference/, made from docstrings and from what `streamkit --help` prints: ``python -m tests.support.reference_pages``.
 
-settings.md and avro.md are written by hand (but for the tables of the first: settings_page.py).
+Pages without the mark below are written by hand (settings.md but for its tables: settings_page.py).
 """
 
 from __future__ import annotations
@@ -211,12 +211,9 @@ def _help(*command: str) -> str:
 
 def _index() -> str:
     rows = [f"- [{area.title}]({area.file}): {', '.join(f'`{name}`' for name in names_of(area))}" for area in AREAS]
-    rows += [
-        "- [Errors and exit codes](errors.md)",
-        "- [The command line](cli.md)",
-        "- [Settings](settings.md)",
-        "- [Avro](avro.md)",
-    ]
+    rows += ["- [Errors and exit codes](errors.md)", "- [The command line](cli.md)"]
+    by_hand = [path for path in sorted(PLACE.glob("*.md")) if MARK[:40] not in path.read_text()]
+    rows += [f"- [{path.read_text().splitlines()[0].removeprefix('# ')}]({path.name})" for path in by_hand]
     intro = "What is public is what `import streamkit as sk` gives, the commands, the settings, and the bytes on the wire."
     return "\n".join(["# Reference", "", MARK, "", intro, "", *rows, ""])
 
