@@ -63,6 +63,7 @@ schemas: $(DEV) ## Write the schemas of the services' topics from their models
 docs: $(DEV) ## Write the reference from docstrings and --help, and the tables of settings
 	@$(PY) -m tests.support.reference_pages
 	@$(PY) -m tests.support.settings_page
+	@$(PY) -m tests.support.events_page
 
 .PHONY: broker
 broker: $(DEV) ## Start a real Kafka for an hour and print its address

@@ -47,7 +47,7 @@ def run(
     loaded = load_app(app)
     settings = assignments(set_)
     if workers > 1:
-        raise typer.Exit(_supervise(workers, settings, config))
+        raise typer.Exit(_supervise(loaded.name, workers, settings, config))
     loaded.run(
         bootstrap_servers=bootstrap_servers,
         settings=settings,
@@ -61,7 +61,7 @@ def run(
     )
 
 
-def _supervise(workers: int, settings: dict[str, object], config: Path | None) -> int:
+def _supervise(app: str, workers: int, settings: dict[str, object], config: Path | None) -> int:
     """This very command again, once for each worker, with a place of its own."""
     from streamkit.app import connection, resolved
     from streamkit.ops.logging import configure, service_log
@@ -71,4 +71,5 @@ def _supervise(workers: int, settings: dict[str, object], config: Path | None) -
     connection(effective)  # before any worker starts, so that what is wrong is said once
     configure(json=effective.log_as_json, level=effective.log_level)
     again = [sys.executable, "-m", "streamkit.cli", *sys.argv[1:], "--workers", "1", "--parent", str(os.getpid())]
-    return Supervisor(lambda index: [*again, "--worker-index", str(index)], workers, service_log({"worker": "supervisor"})).run()
+    log = service_log({"app": app, "worker": "supervisor"})
+    return Supervisor(lambda index: [*again, "--worker-index", str(index)], workers, log).run()

@@ -1,64 +1,89 @@
-"""The service's log: one line per lifecycle event, to standard error, readable on a console and as JSON in a container."""
+"""The service's log: one line per event, to standard error, readable on a console and as JSON in a container.
+
+Events and librdkafka's lines go through one handler, so that lines of several threads never mix, and all of them carry the fields
+that are bound to the service.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
 
 import structlog
 
-_QUIET = {"commit"}  # ten a second: for metrics, not for a log
-_WARNINGS = {
-    "rolled-back",
-    "abort-failed",
-    "producer-disturbed",
-    "producer-replaced",
-    "record-skipped",
-    "late-records",
-    "revoke-aborted",
-    "purge-failed",
-}
+from streamkit.ops.events import EVENTS
+
+_ROOT: Final = "streamkit"
+_SERVICE: Final = "streamkit.service"
+_LEVELS: Final = {name: getattr(logging, event.level.upper()) for name, event in EVENTS.items()}
+_FIRST: Final = ("timestamp", "level", "event")
 
 
 class LogInstrument:
-    """Writes every event but commits as a log line, with the fields bound to it."""
+    """Writes every event as a log line of its level (events.py)."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
 
     def event(self, name: str, /, **fields: Any) -> None:
-        if name in _QUIET:
-            return
-        write = self._log.warning if name in _WARNINGS else self._log.info
-        write(name, **fields)
+        self._log.log(_LEVELS.get(name, logging.INFO), name, **fields)
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Standard error, and what is bound to lines that do not come from the service itself."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.bound: Mapping[str, Any] = {}
+
+    def bind(self, _logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in self.bound.items():
+            fields.setdefault(name, value)
+        return fields
 
 
 def configure(*, json: bool | None = None, level: str = "INFO") -> None:
-    """Sets the log up for this process. JSON where standard error is no terminal, unless said otherwise."""
+    """Sets the log up for this process. JSON where standard error is no terminal, unless said otherwise. The application's own
+    logging, structlog's included, is left alone."""
     as_json = not sys.stderr.isatty() if json is None else json
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    handler = _Handler()
     renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                handler.bind,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                _in_order,
+                renderer,
+            ],
+        )
     )
-    formatter = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=renderer)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    root = logging.getLogger("streamkit")
+    root = logging.getLogger(_ROOT)
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     root.propagate = False
 
 
 def service_log(bound: Mapping[str, Any]) -> LogInstrument:
-    """An instrument that binds these fields (app, worker) to every line."""
-    return LogInstrument(structlog.get_logger().bind(**bound))
+    """An instrument that binds these fields (app, worker) to every line, librdkafka's included."""
+    for handler in logging.getLogger(_ROOT).handlers:
+        if isinstance(handler, _Handler):
+            handler.bound = dict(bound)
+    log = structlog.wrap_logger(
+        logging.getLogger(_SERVICE),
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    )
+    return LogInstrument(log.bind(**bound))
+
+
+def _in_order(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What a reader looks for first stands first."""
+    return {**{name: fields.pop(name) for name in _FIRST if name in fields}, **fields}

@@ -22,6 +22,9 @@ from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.transaction import Transaction
 from streamkit.runtime.words import Word, Words
 
+SLOW_S = 1.0
+"""A commit that takes longer is told: results come late, and the next one waits four times as long (R30)."""
+
 
 class Committer:
     """Commits the tasks of a worker. ``published`` is called with the tasks of each commit that was acknowledged."""
@@ -116,9 +119,10 @@ class Committer:
         # the last one took lies between them. But never so long that the broker would time the next transaction out (R20).
         pause_s = min(4 * self._transaction.last_commit_s, self._settings.transaction_timeout_ms / 4000)
         self._next = now + max(self._settings.commit_interval_ms / 1000, pause_s)
-        self._instrument.event(
-            "commit", tasks=len(tasks), records=self._transaction.records, seconds=self._transaction.last_commit_s
-        )
+        seconds, records = self._transaction.last_commit_s, self._transaction.records
+        self._instrument.event("commit", tasks=len(tasks), records=records, seconds=seconds)
+        if seconds >= SLOW_S:
+            self._instrument.event("commit-slow", tasks=len(tasks), records=records, seconds=round(seconds, 3))
         self._published(tasks)
 
     # ---- what is gone

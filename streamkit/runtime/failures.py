@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from streamkit.errors import ConfigError, RecordError
 from streamkit.instrument import Instrument
@@ -14,7 +13,12 @@ Verdict = Literal["stop", "skip"]
 OnError = Verdict | Callable[[RecordError], Verdict]
 OnLostOffset = Literal["stop", "earliest"]
 
-log = logging.getLogger("streamkit")
+
+def place_of(error: BaseException) -> dict[str, Any]:
+    """Where it happened, as fields of an event; empty for what is not about one record."""
+    if not isinstance(error, RecordError):
+        return {}
+    return {"topic": error.topic, "partition": error.partition, "offset": error.offset, "operator": error.operator}
 
 
 class FailurePolicy:
@@ -34,8 +38,7 @@ class FailurePolicy:
         if self._verdict(error) == "stop":
             raise error
         self.skipped[error.operator] += 1
-        self._instrument.event("record-skipped", operator=error.operator, place=error.place)
-        log.warning("skipped a record: %s", error)
+        self._instrument.event("record-skipped", error=str(error), **place_of(error))
 
     def _verdict(self, error: RecordError) -> Verdict:
         if not callable(self._on_error):

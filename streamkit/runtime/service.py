@@ -18,12 +18,12 @@ from typing import Any
 
 from streamkit.clock import Clock, SystemClock
 from streamkit.config import EngineSettings
-from streamkit.errors import BrokerUnreachableError, RetriableError
+from streamkit.errors import BrokerUnreachableError, RetriableError, StreamkitError
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin, KafkaClient
 from streamkit.plan.topology import Topology
 from streamkit.runtime.deadlines import Deadlines, Guard
-from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset
+from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset, place_of
 from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
 from streamkit.runtime.watchdog import LOOK_EVERY_S, Watchdog
@@ -79,6 +79,7 @@ def run_service(
         return workers[0].situation() if workers else {"starting": True}
 
     with ExitStack() as surroundings:
+        surroundings.enter_context(_told(instrument))
         stop = surroundings.enter_context(_signals())
         if options.watchdog:
             lock_held_s = settings.step_deadline_s + _LOCK_HELD_S
@@ -87,9 +88,19 @@ def run_service(
         if worker is not None:
             workers.append(worker)
             worker.start()
-            instrument.event("started", app=topology.plan.app, kafka=client.describe())
+            instrument.event("started", kafka=client.describe())
             _run(worker, options, instrument, stop)
     instrument.event("stopped")
+
+
+@contextmanager
+def _told(instrument: Instrument) -> Iterator[None]:
+    """The error that ends a service stands in its log, too, where machines read it."""
+    try:
+        yield
+    except StreamkitError as error:
+        instrument.event("failed", kind=type(error).__name__, error=str(error), **place_of(error))
+        raise
 
 
 def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop) -> None:

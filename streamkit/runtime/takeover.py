@@ -77,6 +77,7 @@ class TakeOver:
         self._restore: Restore | None = None
         self._ready: list[Task] = []
         self._from_earliest: dict[TopicPartition, int] = {}
+        self._told: frozenset[TopicPartition] = frozenset()
         self._was_running = False
         self.until_end = False
 
@@ -151,6 +152,7 @@ class TakeOver:
             self._tasks.add(task)
         self._ready = [task for task in self._parking if task.id in wanted]
         self._assignment.changed = False
+        self._tell_assigned(wanted)
 
     def _wanted(self) -> dict[TaskId, tuple[TopicPartition, ...]]:
         """The inputs of all tasks that are ours and not here. A task runs only when all its input partitions are ours."""
@@ -263,6 +265,15 @@ class TakeOver:
         if position.watermark is not None:
             position.watermark.max_timestamp = decision.metadata.max_timestamp
             task.time.advance(position.tp, position.watermark.watermark)
+
+    def _tell_assigned(self, tasks: Iterable[TaskId]) -> None:
+        """Not after a roll-back, which leaves the assignment as it was."""
+        owned = frozenset(self._assignment.owned)
+        if owned == self._told:
+            return
+        self._told = owned
+        if owned:
+            self._instrument.event("assigned", partitions=[str(tp) for tp in sorted(owned)], tasks=[str(each) for each in tasks])
 
     def _tell_lost(self, tp: TopicPartition, decision: Resume) -> None:
         self._instrument.event(

@@ -91,7 +91,7 @@ class LogTap:
         if facility == _FAILED and self.on_failure is not None:
             self.on_failure(text.partition("]: ")[2] or text)
         if level <= logging.DEBUG or self._is_worth_a_line(level, facility, client, text):
-            logger.log(level, "%s [%s] %s", facility, client, text)
+            logger.log(level, "%s [%s] %s", facility, client, text, extra={"client": client})
         if self._on_log is not None:
             self._on_log(f"{facility} {text}")
 
@@ -127,7 +127,8 @@ class ErrorEvents:
         if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.lately():  # which says nothing of why
             self.note(error.str())
         if self._repeats.is_news(error.str()):
-            logger.warning("%s: %s [%s]", self._client, error.str(), error.name())
+            code = error.name()
+            logger.warning("%s: %s [%s]", self._client, error.str(), code, extra={"client": self._client, "code": code})
 
     @contextmanager
     def caught(self) -> Iterator[None]:

@@ -1,0 +1,174 @@
+"""Every event that a service tells: how loud it is, what it means, which fields it has.
+
+docs/reference/events.md is made from this table, and a test compares the table with the calls of `Instrument.event` in the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+FIELDS: Final[Mapping[str, str]] = MappingProxyType({
+    "away_s": "seconds since the first sign that Kafka does not answer",
+    "call": "the client call",
+    "code": "exit code of the process; negative: the signal that killed it",
+    "deaths": "how often it has died",
+    "end": "of the log",
+    "error": "what went wrong, in a sentence",
+    "eta_s": "seconds until the end at the present rate",
+    "exit_code": "with which the process leaves",
+    "gives_up_in_s": "seconds until the start is given up",
+    "index": "which of the worker processes",
+    "inside": "what the call is part of, outermost first",
+    "kafka": "the bootstrap servers",
+    "kind": "the class of the error",
+    "new": "since this was told last",
+    "offset": "of the first record concerned",
+    "operator": "the step of the pipeline",
+    "partition": "",
+    "partitions": "`topic-partition`, or the number of a topic's partitions",
+    "percent": "of the changelogs that have to be read",
+    "pid": "of the worker process",
+    "position": "the next offset to be read",
+    "reason": "why, in a sentence",
+    "records": "how many; of `from-earliest`, how many wait",
+    "records_per_s": "",
+    "restart_in_s": "seconds until it is started again",
+    "resumed_at": "the offset of the next record that is read",
+    "rows": "of window state",
+    "seconds": "that it took",
+    "stack": "what every thread of the process is at",
+    "tasks": "`sub-topology/partition`; of a commit their number",
+    "topic": "",
+    "topics": "with their number of partitions",
+    "total": "since the task exists",
+    "waited_s": "seconds that the call has taken so far",
+    "within_s": "seconds",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``fields``: those that it may have, beside ``app`` and ``worker``, which every line has."""
+
+    level: Level
+    meaning: str
+    fields: tuple[str, ...] = ()
+
+
+EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
+    {
+        # ---- a service's life
+        "waiting-for-broker": Event(
+            "warning",
+            "Kafka does not answer: at the start until `start_timeout`, later for as long as it takes, with state kept in memory",
+            ("kafka", "gives_up_in_s", "away_s", "error"),
+        ),
+        "broker-back": Event("info", "Kafka answers again; the service goes on", ("kafka", "away_s")),
+        "topics-created": Event(
+            "info", "internal topics were missing and are there now; with `--create-topics` also others", ("topics",)
+        ),
+        "started": Event("info", "the group is joined; partitions are still to come", ("kafka",)),
+        "finished": Event("info", "the end of the input is reached and committed (`--until-end`)"),
+        "draining": Event("info", "told to stop: the batch in hand is committed, then the group is left"),
+        "drain-aborted": Event(
+            "warning", "the last commit failed; what was uncommitted is processed again after the next start", ("error",)
+        ),
+        "stopped": Event("info", "the group is left, nothing is open"),
+        "failed": Event(
+            "error",
+            "an error ends the worker; of a record that cannot be processed also its place",
+            ("kind", "error", "topic", "partition", "offset", "operator"),
+        ),
+        "stuck": Event(
+            "error",
+            "a client call does not return; the process leaves with exit code 75, to be started again",
+            ("error", "call", "inside", "waited_s", "exit_code", "stack"),
+        ),
+        # ---- tasks
+        "assigned": Event("info", "the group gave this worker partitions, which make these tasks", ("partitions", "tasks")),
+        "from-earliest": Event(
+            "info",
+            "these partitions have no committed position: a new app, or a group that the broker has forgotten",
+            ("partitions", "records"),
+        ),
+        "records-lost": Event(
+            "warning",
+            "records were deleted before they were read, and `on_lost_offset` is `earliest`",
+            ("topic", "partition", "offset", "records", "resumed_at"),
+        ),
+        "restoring": Event(
+            "info", "state is read back; about once a second", ("tasks", "percent", "records", "rows", "records_per_s", "eta_s")
+        ),
+        "restored": Event("info", "all state is there", ("records", "rows", "seconds")),
+        "running": Event("info", "these tasks process records from now on", ("tasks",)),
+        "revoked": Event("info", "the group takes these partitions back; what was processed is committed", ("partitions",)),
+        "lost": Event(
+            "warning", "these partitions have been another's for a while; what was uncommitted is dropped", ("partitions",)
+        ),
+        "parked": Event(
+            "info", "tasks of partitions that were revoked stay in memory for a while, in case they come back", ("tasks",)
+        ),
+        "resumed": Event("info", "parked tasks go on without a restore", ("tasks",)),
+        "parked-dropped": Event("info", "parked tasks are given up", ("tasks", "reason")),
+        "take-over-retried": Event("info", "Kafka was not ready to say where tasks stand; asked again at once", ("error",)),
+        "revoke-aborted": Event(
+            "warning",
+            "the commit before partitions were given away failed; their next owner processes the records again",
+            ("error",),
+        ),
+        "partition-idle": Event(
+            "info", "a source partition is silent and read to its end; time no longer waits for it", ("topic", "partition")
+        ),
+        "held-up": Event(
+            "warning",
+            "records wait in a partition behind a transaction that somebody has left open; nothing can be read until it ends",
+            ("topic", "partition", "position", "end"),
+        ),
+        "sink-changed": Event("warning", "a topic that the app writes has another number of partitions", ("topic", "partitions")),
+        # ---- transactions
+        "commit": Event(
+            "debug", "a transaction is committed: some in a second, so only at this level", ("tasks", "records", "seconds")
+        ),
+        "commit-slow": Event("warning", "a commit took longer than a second", ("tasks", "records", "seconds")),
+        "rolled-back": Event(
+            "warning",
+            "a transaction was aborted; the committed state is restored and the records are processed again",
+            ("error",),
+        ),
+        "abort-failed": Event("warning", "a transaction could not be aborted; replacing the producer does it", ("error",)),
+        "init-retried": Event("info", "a predecessor's transaction is being ended; the new producer waits for that", ("error",)),
+        "producer-disturbed": Event(
+            "warning", "the connection broke during the end of a transaction; the producer is replaced", ("reason",)
+        ),
+        "producer-replaced": Event("warning", "a new producer with the same transactional id fences the old one"),
+        "poll-retried": Event(
+            "warning", "reading failed for a partition although Kafka answers; at most once in ten seconds", ("error",)
+        ),
+        "purge-failed": Event("warning", "processed repartition records could not be deleted; tried again later", ("error",)),
+        # ---- records
+        "record-skipped": Event(
+            "warning",
+            "a record cannot be processed, and `on_error` says to leave it out",
+            ("error", "topic", "partition", "offset", "operator"),
+        ),
+        "late-records": Event(
+            "warning", "records came after their window had closed; at most once in ten seconds", ("operator", "new", "total")
+        ),
+        # ---- the supervisor of `--workers`
+        "worker-started": Event("info", "a worker process", ("index", "pid")),
+        "worker-died": Event(
+            "warning", "a worker process ended with an error; it is started again", ("index", "code", "restart_in_s")
+        ),
+        "worker-given-up": Event(
+            "error",
+            "a worker process died too often; the service ends with its exit code",
+            ("index", "code", "deaths", "within_s"),
+        ),
+        "worker-killed": Event("warning", "a worker process that was told to stop did not end in time", ("index", "pid")),
+    }
+)
