@@ -17,7 +17,8 @@ from streamkit.errors import KafkaError, StreamkitError
 
 EXIT_CODES = (
     "Exit codes: 0 done or drained; 1 an error that streamkit names in one line, wrong settings included; "
-    "2 wrong arguments; 143 or 130 after a second SIGTERM or Ctrl-C, which do not wait."
+    "2 wrong arguments; 75 a call of the Kafka client never returned, and the worker must be started again, as --workers does by "
+    "itself; 143 or 130 after a second SIGTERM or Ctrl-C, which do not wait."
 )
 
 commands = typer.Typer(

@@ -11,6 +11,7 @@ import streamkit as sk
 from streamkit.cli.main import commands
 from streamkit.cli.options import assignments
 from streamkit.config import resolve
+from streamkit.runtime.watchdog import STUCK_EXIT_CODE
 
 SECRET = "hunter2-of-the-test"
 SERVICE = "import streamkit as sk\napp = sk.App('orders')\napp.stream(sk.Topic('a')).to(sk.Topic('b'))\n"
@@ -122,7 +123,9 @@ def test_assignments_may_have_equal_signs():
 def test_help_says_the_exit_codes(command):
     done = CliRunner().invoke(commands, [*command, "--help"])
     assert done.exit_code == 0
-    assert "Exit codes: 0 done or drained" in " ".join(done.output.split())
+    said = " ".join(done.output.split())
+    assert "Exit codes: 0 done or drained" in said
+    assert f" {STUCK_EXIT_CODE} a call of the Kafka client never returned" in said
 
 
 @pytest.mark.parametrize(
