@@ -6,7 +6,8 @@ States of an input, and what moves it:
     ACTIVE, IDLE ──end of input──> ENDED  (a flag of this run; never persisted)
 
 An input is ACTIVE after every (re)start, whatever was stored: restored time stands, restored idleness does not (R26).
-While all inputs are idle time holds. When all have ended, time is END_OF_TIME.
+While all inputs are idle time stands at the furthest of them: so it comes to the same point in whatever order they fell silent,
+and one that never said anything does not keep windows of the others open. When all have ended, time is END_OF_TIME.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ class TaskTime(Generic[I]):
             self._reached = max(self._reached, min(active))
         elif self.state is InputState.ENDED:
             return END_OF_TIME
-        else:  # all idle: time holds, at what the idle ones had reached when they fell silent together
+        else:  # all idle: nobody holds anybody up (the slowest would be right only if it had fallen silent last)
             idle = [i.watermark for i in self.inputs.values() if i.state is InputState.IDLE]
-            self._reached = max(self._reached, min(idle))
+            self._reached = max(self._reached, *idle)
         return self._reached
 
     @property

@@ -13,17 +13,29 @@ from typing import Any, ClassVar
 import polars as pl
 
 import streamkit as sk
+from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.cluster import LogRecord
 from streamkit.plan.topology import Topology
 from streamkit.runtime.failures import OnError
-from streamkit.testing.checker import Expected, Found, Source, Verdict, final_results, results
+from streamkit.testing.checker import (
+    Expected,
+    Found,
+    Source,
+    Verdict,
+    final_results,
+    fold,
+    frontiers,
+    results,
+    state,
+    times,
+)
 from streamkit.testing.sim.scenario import Input
 from streamkit.testing.sim.world import World
-from tests.support.reference import Grid, Seen, summary, windowed
+from tests.support.reference import NEVER, Grid, Reference, Seen, chained, summary, windowed
 
 BASE_MS = 1_586_937_600_000
 CLOSING_MS = BASE_MS + 1_000_000
-"""The event time of the last record of every partition: it closes all windows of the others."""
+"""The event time of a last record that closes all windows of the others."""
 
 OUT_OF_ORDERNESS_MS = 300
 LETTERS = "abcd"
@@ -49,18 +61,18 @@ class Load:
 
 
 def draw_inputs(rng: random.Random, load: Load) -> list[Input]:
-    """Mostly forward in event time, some out of order, some late; a record that closes all windows at the end of each partition.
+    """Mostly forward in event time, some out of order, some late. Half of the runs end with a record in each partition that
+    closes all windows of the others; the rest leave windows open, so that there is state to look at.
 
     Event time runs with the clock, so that a partition which is silent for long has nothing to say either.
     """
     places = [(topic, partition) for topic in load.topics for partition in range(load.partitions)]
     if load.may_be_empty and rng.random() < 0.5:
         places.remove(rng.choice(places))
-    count = rng.randrange(5, load.most + 1)
-    times = sorted(rng.uniform(0.2, load.seconds) for _ in range(count))
+    due = _never_silent(rng, places, load) if load.may_be_empty else _at_any_time(rng, places, load)
+    count = len(due)
     drawn = []
-    for number, at in enumerate(times):
-        topic, partition = rng.choice(places)
+    for number, (at, (topic, partition)) in enumerate(due):
         at_ms = BASE_MS + round(at * 1000)
         chance = rng.random()
         if chance < 0.1:
@@ -70,10 +82,30 @@ def draw_inputs(rng: random.Random, load: Load) -> list[Input]:
         letter = rng.choice(LETTERS)
         key = f"{letter}{partition}" if load.keys_of_partition else letter
         drawn.append(_input(at, topic, partition, number, key, rng.randrange(-9, 10), at_ms))
+    closing_ms = CLOSING_MS if load.may_be_empty or rng.random() < 0.5 else BASE_MS + round(load.seconds * 1000)
     for number, (topic, partition) in enumerate(places, count):
         key = f"z{partition}" if load.keys_of_partition else "z"
-        drawn.append(replace(_input(load.seconds + 0.1, topic, partition, number, key, 0, CLOSING_MS), stays=True))
+        drawn.append(replace(_input(load.seconds + 0.1, topic, partition, number, key, 0, closing_ms), stays=True))
     return drawn
+
+
+Place = tuple[str, int]
+
+
+def _at_any_time(rng: random.Random, places: Sequence[Place], load: Load) -> list[tuple[float, Place]]:
+    times = sorted(rng.uniform(0.2, load.seconds) for _ in range(rng.randrange(5, load.most + 1)))
+    return [(at, rng.choice(places)) for at in times]
+
+
+def _never_silent(rng: random.Random, places: Sequence[Place], load: Load) -> list[tuple[float, Place]]:
+    """No partition that has any records is silent for as long as it takes to be idle."""
+    due = []
+    for place in places:
+        at = rng.uniform(0.1, 0.5)
+        while at < load.seconds:
+            due.append((at, place))
+            at += rng.uniform(0.1, 0.9)
+    return sorted(due)
 
 
 def _input(at: float, topic: str, partition: int, number: int, key: str, value: int, at_ms: int) -> Input:
@@ -129,6 +161,14 @@ class Pipeline:
     def check(self, world: World) -> Verdict:
         return final_results(self.reference(world), self.found(world))
 
+    def glance(self, world: World) -> Verdict:  # noqa: ARG002
+        """Looked at in the midst of a run, when no transaction is just being ended."""
+        return Verdict()
+
+    def changelog(self, world: World, store: str, partition: int) -> list[LogRecord]:
+        name = f"{self.name}.{store}.changelog"
+        return world.cluster.read(name, partitions=[partition]) if name in world.cluster.broker.topics else []
+
 
 def at(record: LogRecord) -> str:
     return f"{record.topic}-{record.partition}@{record.offset}"
@@ -152,8 +192,11 @@ class Stateless(Pipeline):
         return number
 
     def reference(self, world: World) -> list[Expected]:
+        return self.reference_of(world.appended)
+
+    def reference_of(self, appended: Sequence[tuple[Input, Source]]) -> list[Expected]:
         out = []
-        for record, source in world.appended:
+        for record, source in appended:
             event = event_of(record)
             if event.value > -5:
                 out += [
@@ -224,24 +267,34 @@ class Windows(Pipeline):
         return number
 
     def seen(self, world: World) -> list[Seen]:
-        places = {place: n for n, place in enumerate(sorted({(r.topic, r.partition) for r, _ in world.appended}))}
+        return self.seen_of(world.appended)
+
+    def seen_of(self, appended: Sequence[tuple[Input, Source]]) -> list[Seen]:
+        places = {
+            place: n for n, place in enumerate((topic, p) for topic in self.load.topics for p in range(self.load.partitions))
+        }
         return [
             Seen(places[r.topic, r.partition], e.number, e.key, e.value, e.at)
-            for r, e in ((record, event_of(record)) for record, _ in world.appended)
+            for r, e in ((record, event_of(record)) for record, _ in appended)
         ]
 
     def reference(self, world: World) -> list[Expected]:
         sources = {source.number: source for _, source in world.appended}
         seen = self.seen(world)
-        found = windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, 1 + max(one.partition for one in seen))
+        found = windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, 1 + max((one.partition for one in seen), default=0))
         late = [Expected(("late", number), number, None, (sources[number],)) for number in found.late]
-        closed = {
+        inside = self._inside(seen, set(found.late), sources)
+        return self.windows(self.closed(found), inside) + late
+
+    def closed(self, found: Reference) -> dict[Any, list[int | None]]:
+        """The windows that time has closed: that of the key's own partition, or of all of them behind a repartition topic."""
+        times = {place: time for place, time in found.watermarks.items() if time != NEVER}
+        least = min(times.values(), default=NEVER)
+        return {
             group: values
             for group, values in found.values.items()
-            if group[2] + self.grid.grace_ms <= CLOSING_MS - OUT_OF_ORDERNESS_MS
+            if (times[int(group[0][1:])] if self.keyed == "record-key" else least) >= group[2] + self.grid.grace_ms - 1
         }
-        inside = self._inside(seen, set(found.late), sources)
-        return self.windows(closed, inside) + late
 
     def _inside(self, seen: Sequence[Seen], late: set[int], sources: Mapping[int, Source]) -> dict[Any, tuple[Source, ...]]:
         inside: dict[Any, list[Source]] = {}
@@ -250,6 +303,38 @@ class Windows(Pipeline):
                 if one.number not in late:
                     inside.setdefault((one.key, start, end), []).append(sources[one.number])
         return {group: tuple(found) for group, found in inside.items()}
+
+    def check(self, world: World) -> Verdict:
+        verdict = super().check(world)
+        told = [
+            (f"agg/{partition} {name}", value)
+            for partition in range(self.load.partitions)
+            for time in times(self.changelog(world, "agg", partition))
+            for name, value in time._asdict().items()
+        ]
+        verdict += frontiers(told)
+        if self.grid.step_ms == self.grid.size_ms:  # panes of others are put together as they close
+            verdict += self.check_state(world, world.appended)
+        return verdict
+
+    def check_state(self, world: World, taken: Sequence[tuple[Input, Source]]) -> Verdict:
+        """I3: the windows that are open, by the inputs that were taken."""
+        seen = self.seen_of(taken)
+        found = windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, 1 + max((one.partition for one in seen), default=0))
+        closed = self.closed(found)
+        must = {(end, key): summary(v)[:4] for (key, start, end), v in found.values.items() if (key, start, end) not in closed}
+        rows: dict[Any, Any] = {}
+        for partition in range(self.load.partitions):
+            rows |= fold(self.changelog(world, "agg", partition))
+        return state(must, rows, where="store 'agg'")
+
+    def glance(self, world: World) -> Verdict:
+        if self.keyed != "record-key" or self.grid.step_ms != self.grid.size_ms:
+            return Verdict()
+        committed = world.committed()
+        return self.check_state(
+            world, [(r, s) for r, s in world.appended if s.offset < committed.get(TopicPartition(s.topic, s.partition), 0)]
+        )
 
     def windows(self, closed: Mapping[Any, Sequence[int | None]], inside: Mapping[Any, tuple[Source, ...]]) -> list[Expected]:
         return [
@@ -281,6 +366,89 @@ class Repartitioned(Windows):
     name = "repartitioned"
 
 
+class Cumulating(Windows):
+    name = "cumulating"
+
+
+class Idle(Windows):
+    """Two topics, merged; one of their partitions may be silent for ever, so that time waits until it is proven idle."""
+
+    name = "idle"
+
+
+class Chained(Windows):
+    """Windows over results of windows, through a second repartition topic."""
+
+    name = "chained"
+    second = Grid(2_000, 2_000, grace_ms=100)
+
+    def write(self, totals: Any) -> None:
+        again = totals.on_close().key_by("key", name="again").window(sk.tumbling("2s", grace="100ms"))
+        again.aggregate("second", records=sk.count(), total=sk.sum("total")).on_close().to(sk.Topic("results"))
+
+    def windows(self, closed: Mapping[Any, Sequence[int | None]], inside: Mapping[Any, tuple[Source, ...]]) -> list[Expected]:
+        values = chained(closed, self.second)
+        sources: dict[Any, tuple[Source, ...]] = {}
+        for (key, start, end), found in inside.items():
+            for start2, end2 in self.second.windows_of(end - 1):
+                if (key, start, end) in closed:
+                    sources[key, start2, end2] = (*sources.get((key, start2, end2), ()), *found)
+        return [
+            Expected(group, sums, (group[0],), sources.get(group, ()))
+            for group, sums in sorted(values.items(), key=lambda item: item[0][2])
+            if group[2] + self.second.grace_ms - 1 <= self.told_ms
+        ]
+
+    def closed(self, found: Reference) -> dict[Any, list[int | None]]:
+        self.told_ms = min(found.watermarks.values(), default=NEVER) - self.grid.grace_ms
+        return super().closed(found)
+
+    def content(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["records"], row["total"]
+
+
+class Rekeyed(Stateless):
+    """A repartition topic without state behind it."""
+
+    name = "rekeyed"
+
+    def app(self) -> sk.App:
+        app = sk.App(self.name)
+        events = app.stream(sk.Topic("events", key=str, value=Event))
+        events.filter(pl.col("value") > -5).key_by(by_letter, name="by-letter").flat_map(twice).to(sk.Topic("results"))
+        return app
+
+    def number_of(self, record: LogRecord) -> int | None:  # noqa: ARG002 - the transaction of its input is another one
+        return None
+
+
+def by_letter(event: Event) -> str:
+    return event.key * 2
+
+
+class Poison(Stateless):
+    """Some records are no JSON, some have no value: they are skipped, all others count."""
+
+    name = "poison"
+
+    def inputs(self, rng: random.Random) -> Sequence[Input]:
+        good = super().inputs(rng)
+        return [replace(one, value=rng.choice([b"{", None])) if rng.random() < 0.15 and not one.stays else one for one in good]
+
+    def reference(self, world: World) -> list[Expected]:
+        return self.reference_of([(record, source) for record, source in world.appended if len(record.value or b"") > 1])
+
+
 SCENARIOS: dict[str, Pipeline] = {
-    one.name: one for one in (Stateless(), Tumbling(keyed="record-key"), Repartitioned(keyed="column"))
+    one.name: one
+    for one in (
+        Stateless(),
+        Tumbling(keyed="record-key"),
+        Repartitioned(keyed="column"),
+        Cumulating(grid=Grid(1_200, 400, grace_ms=100), keyed="column"),
+        Idle(load=Load(topics=("events", "more"), may_be_empty=True)),
+        Chained(),
+        Rekeyed(),
+        Poison(on_error="skip"),
+    )
 }

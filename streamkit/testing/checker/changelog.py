@@ -32,7 +32,8 @@ class TimeOf(NamedTuple):
 def fold(entries: Iterable[Entry], *, floats: Collection[int] = ()) -> dict[tuple[int, Any], tuple[Any, ...]]:
     """The committed records of one changelog partition -> (window end, key) -> cells, of the windows that are still open.
 
-    ``floats``: the numbers of the cells that hold doubles.
+    ``floats``: the numbers of the cells that hold doubles. Of hopping windows, whose panes count in several of them, the rows are
+    told apart by more than this: not for them.
     """
     rows: dict[tuple[int, Any], tuple[Any, ...]] = {}
     closed_through = None
@@ -40,7 +41,7 @@ def fold(entries: Iterable[Entry], *, floats: Collection[int] = ()) -> dict[tupl
         if entry.key == b"time" and entry.value is not None:
             closed_through = msgspec.json.decode(entry.value)["closed_through"]
         elif entry.value is not None:
-            for window_end, count, keys, accumulators in msgspec.msgpack.decode(entry.value)[2]:
+            for window_end, count, keys, accumulators, *_ in msgspec.msgpack.decode(entry.value)[2]:
                 cells = [cell for accumulator in accumulators for cell in accumulator]
                 columns = [_column(cell, count, "d" if number in floats else "q") for number, cell in enumerate(cells)]
                 for row, key in enumerate(_column(keys, count, "q")):

@@ -129,18 +129,20 @@ class Process:
             self._serve()
         except Killed:
             return
-        except STOPS as error:
-            self.error = error
-            self._end(ProcessState.STOPPED, "stopped", f"{type(error).__name__}: {error}")
-        except StreamkitError as error:
-            self.error = error
-            self._end(ProcessState.DEAD, "failed", f"{type(error).__name__}: {error}")
         except Exception as error:  # noqa: BLE001 - whatever leaves the engine without a name is a finding
-            self.error = error
-            self._world.unnamed(self, error)
-            self._end(ProcessState.DEAD, "failed", f"{type(error).__name__}: {error}")
+            self._failed(error)
         else:
             self._end(ProcessState.LEFT, "left")
+
+    def _failed(self, error: Exception) -> None:
+        if not self.is_alive:  # what unwinds after a kill means nothing
+            return
+        self.error = error
+        if not isinstance(error, StreamkitError):
+            self._world.unnamed(self, error)
+        stops = isinstance(error, STOPS)
+        state, what = (ProcessState.STOPPED, "stopped") if stops else (ProcessState.DEAD, "failed")
+        self._end(state, what, f"{type(error).__name__}: {error}")
 
     def _end(self, state: ProcessState, what: str, detail: str = "") -> None:
         if not self.is_alive:

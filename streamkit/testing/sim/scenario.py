@@ -56,6 +56,10 @@ class Scenario(Protocol):
         """How many results the sinks must hold at the end."""
         ...
 
+    def glance(self, world: World) -> Verdict:
+        """What holds in the midst of a run, at a moment when no transaction is just being ended."""
+        ...
+
     def check(self, world: World) -> Verdict:
         """All that must hold at the end (what holds for every app is checked by the world)."""
         ...

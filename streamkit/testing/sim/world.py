@@ -18,7 +18,7 @@ from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.kafka.memory.client.group_settings import GroupSettings
 from streamkit.kafka.memory.cluster import LogRecord
 from streamkit.kafka.memory.server.log import Isolation
-from streamkit.kafka.memory.server.transaction import PREPARED
+from streamkit.kafka.memory.server.transaction import PREPARED, Transaction, TransactionState
 from streamkit.plan.topology import Topology
 from streamkit.testing.broker import FOREVER
 from streamkit.testing.checker import Kind, Source, Verdict, atomic, settled, single_writer
@@ -42,6 +42,7 @@ _MARKER_S: Final = 0.004
 _HEARTBEAT_MS: Final = 400
 _BROKER_LOOKS_S: Final = 0.2
 _LEAST_S: Final = 0.001
+_GLANCES: Final = 3
 _RESTARTS: Final = 60
 
 
@@ -239,6 +240,9 @@ class World:
         for one in self.inputs:
             self.scheduler.at(one.at, lambda one=one: self._append(one))  # type: ignore[misc]
         self._time_of_the_broker()
+        glances = Verdict()
+        for _ in range(_GLANCES):
+            self.scheduler.at(self._rng.uniform(0.5, 12.0), lambda: self._glance(glances))
         over = max([one.at for one in self.inputs], default=0.0)
         self.scheduler.run(over)
         while not self.nemesis.is_idle:
@@ -250,11 +254,19 @@ class World:
         self.scheduler.run(self.scheduler.now + _TAIL_S)
         verdict = self._check_settled() if settled_after < BOUND_S else self._check_settled(must=True)
         self._leave()
+        verdict += glances
         verdict += self._check()
         return Outcome(
             self.plan, verdict, self.trace, settled_after, self.scheduler.now, len(self.appended), len(self.observer.commits),
             [f"{p.client_id}: {p.error}" for p in self.network.processes.values() if p.error is not None],
         )  # fmt: skip
+
+    def _glance(self, verdict: Verdict) -> None:
+        """A look in the midst of it, as soon as no marker is on its way."""
+        if any(found.state in PREPARED for found in self._transactions()):
+            self.scheduler.at(self.scheduler.now + _MARKER_S, lambda: self._glance(verdict))
+        else:
+            verdict += self.scenario.glance(self)
 
     def _append(self, one: Input) -> None:
         offset = self.cluster.append(one.topic, one.value, one.key, one.partition, one.timestamp, one.headers or None)
@@ -308,13 +320,13 @@ class World:
             return False
         return self.results() >= self.scenario.expected(self)
 
-    def _open_transactions(self) -> list[str]:
+    def _transactions(self) -> list[Transaction]:
         found = [self.cluster.broker.transactions.find(name) for name in self._transactional_ids()]
-        return [
-            t.transactional_id
-            for t in found
-            if t is not None and (t in self.cluster.broker.transactions.ongoing() or t.state in PREPARED)
-        ]
+        return [transaction for transaction in found if transaction is not None]
+
+    def _open_transactions(self) -> list[str]:
+        at_work = (TransactionState.ONGOING, *PREPARED)
+        return [transaction.transactional_id for transaction in self._transactions() if transaction.state in at_work]
 
     def _check_settled(self, *, must: bool = False) -> Verdict:
         """I7. Heartbeats go on, so that a transaction may just be open: it is looked at again until one look finds none."""

@@ -52,14 +52,20 @@ def test_time_does_not_go_back_when_an_idle_input_speaks_again() -> None:
     assert time.watermark() == 12
 
 
-def test_while_all_are_idle_time_stands_at_the_slowest() -> None:
-    time = TaskTime(["a", "b"])
+@pytest.mark.parametrize("order", ["ab", "ba", "together"])
+def test_while_all_are_idle_time_stands_at_the_furthest_in_whatever_order_they_fell_silent(order: str) -> None:
+    time = TaskTime(["a", "b", "never-spoke"])
     time.advance("a", 10)
     time.advance("b", 7)
-    time.set_state("a", IDLE)
-    time.set_state("b", IDLE)
-    assert time.watermark() == 7
+    time.set_state("never-spoke", IDLE)
+    for name in order if order != "together" else "ab":
+        time.set_state(name, IDLE)
+        if order != "together":
+            time.watermark()
+    assert time.watermark() == 10
     assert time.state is IDLE
+    time.set_state("b", ACTIVE)
+    assert time.watermark() == 10
 
 
 def test_the_end_is_the_end_of_all_and_is_not_remembered() -> None:
