@@ -32,7 +32,7 @@ FIRST_SCHEMA = (
 )
 
 
-@pytest.mark.parametrize("step,commands", [("1-first-pipeline.md", 3), ("2-windows.md", 1), ("3-late-records.md", 1),
+@pytest.mark.parametrize("step,commands", [("1-first-pipeline.md", 5), ("2-windows.md", 1), ("3-late-records.md", 1),
                                            ("4-testing.md", 1), ("5-avro.md", 4)])  # fmt: skip
 def test_a_step(step, commands, tmp_path):
     assert carry_out(step, tmp_path) == commands
