@@ -24,8 +24,9 @@ from streamkit.testing.checker import (
     times,
 )
 from tests.chaos import topics
+from tests.chaos.load import LoadError
 from tests.support.apps.chaos import OUT_OF_ORDERNESS_MS, SIZE_MS, STORES, group
-from tests.support.workload import Event, tumbling_reference
+from tests.support.workload import Event, payload, tumbling_reference
 
 
 class Reference:
@@ -62,6 +63,14 @@ class Reference:
     def windows(self, name: str) -> list[Expected]:
         ordered = sorted(self.rows.items(), key=lambda item: item[0][1])
         return [Expected((name, key, start), row, (name, key)) for (key, start), row in ordered]
+
+
+def inputs(bootstrap: str, reference: Reference) -> None:
+    """That the log has the events as they were sent, each at the offset of its number; else the run proves nothing."""
+    there = [(e.partition, e.offset, e.value) for e in topics.read(bootstrap, f"events-{reference.run}")]
+    sent = sorted((e.partition, e.number, payload(e)) for e in reference.events)
+    if there != sent:
+        raise LoadError(f"the input has {len(there)} events, not the {len(sent)} that were sent, or others, or elsewhere")
 
 
 def outputs(bootstrap: str, reference: Reference) -> Verdict:

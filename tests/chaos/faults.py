@@ -124,7 +124,7 @@ def coordinators_moved(world: World) -> str:
     admin = world.kafka.admin()
     partitions = [KafkaPartition(topic, partition) for topic, leaders in before.items() for partition in leaders]
     try:
-        admin.elect_leaders(ElectionType.PREFERRED, partitions, request_timeout=5).result(10)
+        admin.elect_leaders(ElectionType.PREFERRED, partitions).result(10)
     except KafkaException as error:
         return f"broker {node} restarted in order; preferred leaders were not elected: {error}"
     moved = sum(leader != before[topic][p] for topic in before for p, leader in world.kafka.leaders(topic).items())

@@ -217,6 +217,7 @@ def _settle(
     load.stop()
     outcome.events = len(load.sent)
     reference = check.Reference(name, load.sent, PARTITIONS)
+    check.inputs(kafka.direct, reference)
     last = check.last_records(kafka.direct, [f"events-{name}", _repartition(name)])
     while any(sampler.committed.get((tp.topic, tp.partition), 0) < end for tp, end in last.items()):
         if time.monotonic() - started > _SETTLE_WITHIN_S:

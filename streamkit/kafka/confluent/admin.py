@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import confluent_kafka as ck
@@ -33,6 +34,7 @@ _NO_SUCH_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
 _PASSING = ("UNSTABLE_OFFSET_COMMIT", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 _POLL_S = 0.03
 _SLICE_S = 0.5
+_LEARN_S = 0.5
 _NEWS_TRAVELS_S = 15.0
 """So long after a topic was created, a broker that does not know it is taken to be behind the others."""
 
@@ -164,6 +166,21 @@ class ClusterAdmin:
     def _offsets(self, partitions: Sequence[TopicPartition], spec: OffsetSpec, timeout: float) -> dict[TopicPartition, int]:
         if not partitions:
             return {}
+        try:
+            return self._ask_leaders(partitions, spec, timeout)
+        except RetriableError:
+            self._learn_leaders({tp.topic for tp in partitions})
+            raise
+
+    def _learn_leaders(self, topics: Iterable[str]) -> None:
+        """Reads the metadata anew. An admin client asks the leaders that it once heard of, whatever they answer, for ten seconds
+        and more after they were killed, stopped or replaced (librdkafka 2.16)."""
+        deadline = time.monotonic() + _LEARN_S
+        for topic in sorted(topics):
+            with suppress(ck.KafkaException):  # the broker that was chosen may be the one that is gone: the next call learns more
+                self._admin.list_topics(topic, timeout=_left(deadline))
+
+    def _ask_leaders(self, partitions: Sequence[TopicPartition], spec: OffsetSpec, timeout: float) -> dict[TopicPartition, int]:
         deadline = time.monotonic() + timeout
         wanted = {tp: ck.TopicPartition(tp.topic, tp.partition) for tp in partitions}
         asked = self._call(

@@ -131,6 +131,15 @@ class ConnectionSettings:
             raise ConfigError(f"kafka: socket.timeout.ms must be a number of milliseconds, not {given!r}") from None
 
     @property
+    def silence_ms(self) -> int:
+        """After how long consumers and admin clients give a silent connection up, and ask another broker who leads.
+
+        librdkafka's default, 60 s, hides a stopped broker for a minute. Half a session, so that a worker can still find the new
+        coordinator within its session; not below 3 s (librdkafka warns below fetch.wait.max.ms + 1 s), at most 10 s.
+        """
+        return min(10_000, max(3_000, self.session_timeout_ms // 2))
+
+    @property
     def message_timeout_ms(self) -> int:
         """After how long an unacknowledged record fails its transaction: half, so that the abort still comes in time (R20)."""
         return self.transaction_timeout_ms // 2
@@ -138,8 +147,7 @@ class ConnectionSettings:
     def consumer_config(self, group_id: str) -> Config:
         return {
             **self._common(),
-            # The default, 60 s, hides a dead broker for a minute; below fetch.wait.max.ms + 1 s librdkafka warns.
-            "socket.timeout.ms": 10_000,
+            "socket.timeout.ms": self.silence_ms,
             "group.id": group_id,
             "group.protocol": "classic",
             "partition.assignment.strategy": "range",
@@ -186,7 +194,7 @@ class ConnectionSettings:
     def admin_config(self) -> Config:
         return {
             **self._common(),
-            "socket.timeout.ms": 10_000,
+            "socket.timeout.ms": self.silence_ms,
             **self._passed_on(without=PRODUCER_ONLY | CONSUMER_ONLY),
         }
 

@@ -86,7 +86,7 @@ def main() -> None:
     configure(json=True)
     log = service_log({"app": app.name, "worker": f"{arguments.instance_id}-0"})
     client = ConfluentClient(unchecked(connection, **longer))
-    options = RunOptions(instance_id=arguments.instance_id)
+    options = RunOptions(instance_id=arguments.instance_id, watchdog=True)
     run_service(app.topology(), client, unchecked(engine, **longer), options, log)
 
 

@@ -99,3 +99,10 @@ def test_what_librdkafka_refuses_is_a_config_error(properties):
 def test_the_tables_of_one_sided_properties_do_not_overlap():
     assert not PRODUCER_ONLY & CONSUMER_ONLY
     assert confluent_kafka.libversion()[0] >= "2.16"
+
+
+@pytest.mark.parametrize("session_ms,silence_ms", [(45_000, 10_000), (12_000, 6_000), (5_000, 3_000)])
+def test_a_silent_broker_is_given_up_within_a_session(session_ms, silence_ms):
+    made = ConnectionSettings("localhost:9092", transaction_timeout_ms=1_000, session_timeout_ms=session_ms)
+    assert made.consumer_config("group")["socket.timeout.ms"] == silence_ms
+    assert made.admin_config()["socket.timeout.ms"] == silence_ms
