@@ -171,7 +171,7 @@ class App:
         effective = resolved(settings, config, kafka, given)
         instance = effective.instance_id
         worker = f"{instance}-{worker_index}"
-        client = broker.client if broker is not None else _client(effective, f"{self.name}-{worker}")
+        client = broker.client if broker is not None else _client(effective, f"{self.name}-{worker}", worker)
         configure(json=effective.log_as_json, level=effective.log_level)
         options = RunOptions(
             until_end=until_end,
@@ -233,10 +233,10 @@ def resolved(
     return resolve({**several, **kafka_arguments(kafka or {}), **own}, file=config)
 
 
-def connection(effective: Settings, client_id: str = "streamkit") -> ConnectionSettings:
+def connection(effective: Settings, client_id: str = "streamkit", slot: str | None = None) -> ConnectionSettings:
     """How to reach the Kafka of these settings. `ConfigError`: a property that there is not or that would break a guarantee.
 
-    ``client_id`` is what brokers call us in their logs, metrics and quotas."""
+    ``client_id`` is what brokers call us in their logs, metrics and quotas; ``slot`` tells the workers of a group apart."""
     from streamkit.config.secrecy import is_secret  # noqa: PLC0415
     from streamkit.kafka.confluent import ConnectionSettings  # noqa: PLC0415
     from streamkit.kafka.confluent.properties import refuse_unknown  # noqa: PLC0415
@@ -254,11 +254,13 @@ def connection(effective: Settings, client_id: str = "streamkit") -> ConnectionS
         session_timeout_ms=engine.session_timeout_ms,
         max_poll_interval_ms=engine.max_poll_interval_ms,
         properties=effective.kafka,
+        group_protocol="consumer" if engine.group_protocol == "consumer" else "classic",
+        group_instance_id=slot if engine.static_membership else None,
     )
     return effective.checked("kafka.socket.timeout.ms", made)  # the one property that has an order with our own settings
 
 
-def _client(effective: Settings, client_id: str) -> KafkaClient:
+def _client(effective: Settings, client_id: str, slot: str | None = None) -> KafkaClient:
     from streamkit.kafka.confluent import ConfluentClient  # noqa: PLC0415
 
-    return ConfluentClient(connection(effective, client_id))
+    return ConfluentClient(connection(effective, client_id, slot))

@@ -20,6 +20,7 @@ StreamkitError
 │   └── RestoreError
 │       └── RestoreStalledError no progress within the deadline
 ├── LostOffsetError             a committed offset is no longer in the log
+├── AssignmentError             the group keeps the inputs of one task apart
 ├── TopicChangedError           a topic was deleted, made anew or changed while the app ran
 ├── StalledError                records wait in a partition that is ours, and nothing is committed of it
 ├── ContainerError              what a test with containers or replicas needs is not there, or died
@@ -31,6 +32,7 @@ StreamkitError
     │   └── RejectedRecordError ... because the broker refuses a record; replaying would loop
     ├── FencedError             a newer producer owns our transactional id
     └── FatalError              stop
+        ├── DuplicateInstanceError ... because another live worker has our instance id
         ├── AuthenticationError ... because the cluster does not let us in: wrong password, or a certificate that is not trusted
         └── AuthorizationError  ... with the resource and the operation named
 """
@@ -178,6 +180,10 @@ class ContainerError(StreamkitError):
     """What a test needs is not there or does not do what is waited for: Docker, an image, a broker, a replica of a service."""
 
 
+class AssignmentError(StreamkitError):
+    """The group keeps giving the inputs of one task to different workers, so that nobody can run it."""
+
+
 class KafkaError(StreamkitError):
     """What a Kafka client call reported, classified by what has to be done about it.
 
@@ -220,6 +226,10 @@ class FencedError(KafkaError):
 
 class FatalError(KafkaError):
     """Nothing can be done here; the service stops."""
+
+
+class DuplicateInstanceError(FatalError):
+    """Another live worker of the group is a static member with the same instance id; one of the two has to go."""
 
 
 class AuthenticationError(FatalError):

@@ -25,7 +25,7 @@ class Setting:
     as ``unset`` says."""
 
     name: str
-    kind: Literal["duration", "number", "text"]
+    kind: Literal["duration", "number", "text", "flag"]
     default: Value
     doc: str
     field: str | None = None
@@ -42,6 +42,8 @@ class Setting:
         """
         if self.kind == "text":
             return self._text(value)
+        if self.kind == "flag":
+            return _flag(value)
         read = parse_ms(value) if self.kind == "duration" else _number(value)
         if not self.least <= read <= self.most:
             raise ValueError(
@@ -51,6 +53,8 @@ class Setting:
 
     def said(self, value: Value) -> str:
         """A value as users write it."""
+        if isinstance(value, bool):
+            return "true" if value else "false"
         return duration_text(value) if self.kind == "duration" and isinstance(value, int) else str(value)
 
     def _text(self, value: object) -> str:
@@ -97,16 +101,25 @@ def _of_engine() -> list[Setting]:
     return [
         Setting(
             public_name(each.name),
-            "duration" if each.name.endswith("_ms") else "number",
+            _kind(each),
             _default(each),
             each.metadata["doc"],
             field=each.name,
-            least=each.metadata["least"],
-            most=each.metadata["most"],
+            least=each.metadata.get("least", 0),
+            most=each.metadata.get("most", 0),
+            choices=each.metadata.get("choices", ()),
             unset="the broker's" if each.default is None else "",
         )
         for each in fields(EngineSettings)
     ]
+
+
+def _kind(engine_field: Field[Any]) -> Literal["duration", "number", "text", "flag"]:
+    if "choices" in engine_field.metadata:
+        return "text"
+    if isinstance(engine_field.default, bool):
+        return "flag"
+    return "duration" if engine_field.name.endswith("_ms") else "number"
 
 
 def _default(engine_field: Field[Any]) -> Value:
@@ -137,6 +150,14 @@ def _of_service() -> list[Setting]:
         ),
         Setting(BOOTSTRAP, "text", "localhost:9092", "addresses of the Kafka"),
     ]
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise ValueError(f"{value!r} is neither true nor false")
 
 
 def _number(value: object) -> int:

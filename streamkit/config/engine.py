@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 from streamkit.config.duration import duration_text
@@ -46,11 +46,19 @@ def _number(default: int | None, doc: str, *, least: int = 1, most: int = _MOST)
     return field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
+def _choice(choices: tuple[str, ...], doc: str) -> Any:
+    return field(default=choices[0], metadata={"doc": doc, "choices": choices})
+
+
+def _flag(doc: str) -> Any:
+    return field(default=False, metadata={"doc": doc})
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """How a worker works, whatever its Kafka is. What each field means stands in docs/reference/settings.md.
 
-    `ConfigError`: not a whole number, out of range, or in an order that would break a guarantee.
+    `ConfigError`: of the wrong type, out of range, none of the choices, or in an order that would break a guarantee.
 
     >>> EngineSettings(commit_interval_ms=10_000)
     Traceback (most recent call last):
@@ -65,8 +73,22 @@ class EngineSettings:
     transaction_timeout_ms: int = _ms(
         30_000, "after this the broker aborts a transaction; half of it is the deadline of a commit", least=1_000
     )
-    session_timeout_ms: int = _ms(45_000, "after this without a sign of life a worker's partitions go to others", most=_HOUR_MS)
+    session_timeout_ms: int = _ms(
+        45_000,
+        "after this without a sign of life a worker's partitions go to others ([how to choose it](../operate/rebalancing.md)); "
+        "with `group_protocol` consumer the brokers' setting of the group counts instead",
+        most=_HOUR_MS,
+    )
     max_poll_interval_ms: int = _ms(300_000, "longest time between two polls; a slow function must stay below it")
+    group_protocol: str = _choice(
+        ("classic", "consumer"),
+        "how workers share the partitions: classic stops all of them for a moment, consumer (KIP-848, brokers from 4.0) only "
+        "those whose partitions move ([which one](../operate/rebalancing.md))",
+    )
+    static_membership: bool = _flag(
+        "a worker that comes back under its instance id within the session time-out takes its partitions up again without a "
+        "rebalance; one that leaves for good is missed for as long ([when to use it](../operate/rebalancing.md))"
+    )
     max_records: int = _number(2_000, "records of one poll; about 2,000 stay in the processor's cache")
     poll_timeout_ms: int = _ms(100, "how long a poll waits for the first record", least=0)
     control_interval_ms: int = _ms(
@@ -93,13 +115,9 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value, least, most = getattr(self, each.name), each.metadata["least"], each.metadata["most"]
-            if value is None and each.default is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigError(f"{each.name} is a whole number, not {value!r}")
-            if not least <= value <= most:
-                raise ConfigError(f"{each.name} must be at least {least} and at most {most}, got {value}")
+            wrong_value = _wrong(each, getattr(self, each.name))
+            if wrong_value is not None:
+                raise ConfigError(f"{each.name} {wrong_value}")
         wrong = broken_order({each.name: getattr(self, each.name) for each in fields(self)}, duration_text)
         if wrong is not None:
             raise ConfigError(wrong[1])
@@ -113,6 +131,22 @@ class EngineSettings:
     def step_deadline_s(self) -> float:
         """A step that takes longer never ends: a slow function may take `max_poll_interval`, a transaction its time on top."""
         return (self.max_poll_interval_ms + self.transaction_timeout_ms) / 1000
+
+
+def _wrong(each: Field[Any], value: object) -> str | None:
+    """What is wrong with the value of a field."""
+    said = each.metadata
+    if value is None and each.default is None:
+        return None
+    if "choices" in said:
+        return None if value in said["choices"] else f"is one of {', '.join(said['choices'])}, not {value!r}"
+    if isinstance(each.default, bool):
+        return None if isinstance(value, bool) else f"is True or False, not {value!r}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"is a whole number, not {value!r}"
+    if not said["least"] <= value <= said["most"]:
+        return f"must be at least {said['least']} and at most {said['most']}, got {value}"
+    return None
 
 
 def broken_order(values: Mapping[str, Any], said: Callable[[int], str]) -> tuple[Order, str] | None:

@@ -66,7 +66,11 @@ class Polled:
 
 
 class RebalanceListener(Protocol):
-    """Called inside `Consumer.poll` and `Consumer.close`, on the thread that polls. No exception may leave a callback."""
+    """Called inside `Consumer.poll` and `Consumer.close`, on the thread that polls. No exception may leave a callback.
+
+    With the classic protocol each callback has the whole assignment. With that of KIP-848 it has only what changes: partitions
+    that it does not name stay as they are, not paused and at their positions.
+    """
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """The group gave us these partitions. The client has already paused them; nothing is fetched before `resume`."""
@@ -221,6 +225,11 @@ class Admin(Protocol):
         ...
 
     def group_offsets(self, group: str, timeout: float) -> dict[TopicPartition, Committed]: ...
+    def group_session_timeout_ms(self, group: str, timeout: float) -> int | None:
+        """The session time-out of a group's members with KIP-848, where it is the brokers' setting; None from brokers that have
+        no such setting."""
+        ...
+
     def delete_group(self, group: str, timeout: float) -> None: ...
     def close(self) -> None: ...
 

@@ -22,6 +22,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "eta_s": "seconds until the end at the present rate",
     "exit_code": "with which the process leaves",
     "gives_up_in_s": "seconds until the start is given up",
+    "group": "the consumer group, named after the app",
     "index": "which of the worker processes",
     "inside": "what the call is part of, outermost first",
     "kafka": "the bootstrap servers",
@@ -43,6 +44,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "seconds": "that it took",
     "stack": "what every thread of the process is at",
     "tasks": "`sub-topology/partition`; of a commit their number",
+    "timeout": "a duration",
     "topic": "",
     "topics": "with their number of partitions",
     "total": "since the task exists",
@@ -73,6 +75,10 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             "info", "internal topics were missing and are there now; with `--create-topics` also others", ("topics",)
         ),
         "started": Event("info", "the group is joined; partitions are still to come", ("kafka",)),
+        "session": Event("info", "the session time-out that the brokers have for the group (KIP-848)", ("group", "timeout")),
+        "session-unknown": Event(
+            "warning", "that could not be read, so it is not known whether it fits `transaction_timeout`", ("group", "error")
+        ),
         "finished": Event("info", "the end of the input is reached and committed (`--until-end`)"),
         "draining": Event("info", "told to stop: the batch in hand is committed, then the group is left"),
         "drain-aborted": Event(

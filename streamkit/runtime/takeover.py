@@ -25,6 +25,7 @@ from streamkit.runtime.layout import Layout
 from streamkit.runtime.metadata import OffsetMetadata
 from streamkit.runtime.parking import Parking
 from streamkit.runtime.restore import Restore
+from streamkit.runtime.split_tasks import SplitTasks
 from streamkit.runtime.task import InputPosition, Task, TaskId, TaskState
 from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.transaction import Transaction
@@ -71,6 +72,7 @@ class TakeOver:
         self._failures = failures
         self._instrument = instrument
         self._parking = parking
+        self._split = SplitTasks(layout, clock, settings)
         self._started = started
         self._incarnation = incarnation
         self._positions: dict[TopicPartition, Committed | None] = {}
@@ -89,6 +91,7 @@ class TakeOver:
     def step(self) -> None:
         """Follows the assignment as far as Kafka answers, by one bounded slice."""
         self._parking.expire()
+        self._split.check()
         if self._assignment.changed and not self.restoring:
             self._begin()
         if self._restore is not None and self._restore.step(self._settings.poll_timeout_ms / 1000):
@@ -124,6 +127,7 @@ class TakeOver:
         R13: the stable committed positions are read first, the ends of the changelogs after them. A predecessor that commits in
         between is fenced: by its transactional id if it is ours, by the group's generation if not.
         """
+        self._split.changed(self._assignment.owned)
         wanted = self._wanted()
         if self._assignment.complete:
             self._parking.drop([task for task in self._parking if task.id not in wanted], "assigned to another worker")

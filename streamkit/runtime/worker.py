@@ -34,6 +34,7 @@ from streamkit.runtime.parking import Parking
 from streamkit.runtime.progress import Progress
 from streamkit.runtime.purge import Purge
 from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
+from streamkit.runtime.session import check_session
 from streamkit.runtime.takeover import TakeOver, new_incarnation
 from streamkit.runtime.task import Task, TaskState
 from streamkit.runtime.task_set import TaskSet
@@ -122,6 +123,7 @@ class Worker:
 
     def start(self) -> None:
         """Joins the group; partitions arrive with later steps."""
+        check_session(self._admin, self.topology.plan.app, self._settings, self._instrument)
         self._transaction.producer()
         self._consumer.subscribe(self._layout.topics(), self._assignment)
 

@@ -31,6 +31,7 @@ from streamkit.kafka.confluent.settings import ConnectionSettings
 _Result = TypeVar("_Result")
 _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _NO_SUCH_GROUP = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
+_NO_GROUP_CONFIGS = frozenset({KafkaError.INVALID_REQUEST, KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE})
 _PASSING = ("UNSTABLE_OFFSET_COMMIT", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 _POLL_S = 0.03
 _SLICE_S = 0.5
@@ -251,6 +252,16 @@ class ClusterAdmin:
             if committed is not None:
                 found[TopicPartition(one.topic, one.partition)] = committed
         return found
+
+    def group_session_timeout_ms(self, group: str, timeout: float) -> int | None:
+        deadline = time.monotonic() + timeout
+        call, resource = "describe_configs", ConfigResource(ResourceType.GROUP, group)
+        asked = self._call(call, lambda: self._admin.describe_configs([resource], request_timeout=_left(deadline)))
+        entries = self._answer(
+            call, asked[resource], deadline, about=f"group '{group}'", operation="DESCRIBE_CONFIGS", absent=_NO_GROUP_CONFIGS
+        )
+        entry = (entries or {}).get("consumer.session.timeout.ms")
+        return None if entry is None else int(entry.value)
 
     def delete_group(self, group: str, timeout: float) -> None:
         """A group that does not exist is not an error; one that still has members is."""

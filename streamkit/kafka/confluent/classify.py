@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamkit.errors import (
     AbortableError,
     AuthorizationError,
+    DuplicateInstanceError,
     FatalError,
     FencedError,
     GenerationError,
@@ -24,9 +25,10 @@ from streamkit.errors import KafkaError as ClassifiedError
 
 FENCED: Final = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
 GENERATION: Final = frozenset({
-    "UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "FENCED_INSTANCE_ID", "FENCED_MEMBER_EPOCH", "STALE_MEMBER_EPOCH",
+    "UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "FENCED_MEMBER_EPOCH", "STALE_MEMBER_EPOCH",
     "_MAX_POLL_EXCEEDED", "_ASSIGNMENT_LOST",
 })  # fmt: skip
+DUPLICATE: Final = {code: KafkaError(code) for code in (KafkaError.FENCED_INSTANCE_ID, KafkaError.UNRELEASED_INSTANCE_ID)}
 REJECTED: Final = frozenset({"INVALID_TIMESTAMP", "INVALID_RECORD", "MSG_SIZE_TOO_LARGE"})
 LOST_OFFSET: Final = frozenset({"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_NO_OFFSET", "_LOG_TRUNCATION"})
 # Resource and operation of each refusal; the resource's own name is put in where it is known.
@@ -52,12 +54,27 @@ def classify(error: KafkaError, call: str, *, about: str = "", operation: str = 
     """The error to raise. ``about`` names the resource ("topic 'bids'"), ``operation`` what was wanted of it."""
     name = error.name()
     text = f"{about}: {error.str()}" if about else error.str()
+    duplicate = _duplicate(error)
+    if duplicate is not None:
+        return DuplicateInstanceError(
+            f"{about or 'consumer group'}: another live worker has the same instance id ({duplicate.str()}). Stop one of the "
+            "two, or give each its own: setting instance_id, by default the host name",
+            code=duplicate.name(),
+            call=call,
+        )
     if name in REFUSED:
         resource = about or REFUSED[name]
         return AuthorizationError(f"not allowed: {operation or call} on {resource} ({error.str()})", code=name, call=call)
     if name in LOST_OFFSET:
         return LostOffsetError(f"{about or call}: {error.str()} [{name}]")
     return _class_of(error, name)(text, code=name, call=call)
+
+
+def _duplicate(error: KafkaError) -> KafkaError | None:
+    """A consumer that is fenced reports it as _FATAL, with the broker's error in the text alone."""
+    if error.code() in DUPLICATE:
+        return error
+    return next((each for each in DUPLICATE.values() if error.code() == KafkaError._FATAL and each.str() in error.str()), None)
 
 
 def _class_of(error: KafkaError, name: str) -> type[ClassifiedError]:

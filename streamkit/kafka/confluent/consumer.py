@@ -1,4 +1,8 @@
-"""A member of a consumer group: classic protocol, range assignor (R21)."""
+"""A member of a consumer group with the range assignor (R21): by the classic protocol, or by that of KIP-848.
+
+With the classic one every callback has the whole assignment. With KIP-848 callbacks are incremental, and so are the calls that
+answer them; librdkafka also tells, by an empty one, that nothing came.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,11 @@ class GroupConsumer:
 
     def __init__(self, settings: ConnectionSettings, group_id: str) -> None:
         self._group_id = group_id
+        self._incremental = settings.group_protocol == "consumer"
         self.events = ErrorEvents(f"consumer of group '{group_id}'")
         config = attach(settings.consumer_config(group_id), LogTap(debug=settings.debugs), self.events)
         self._consumer = ck.Consumer(config)
-        self._fetch = Fetch(self._consumer, self.events, about=f"group '{group_id}'")
+        self._fetch = Fetch(self._consumer, self.events, about=f"group '{group_id}'", incremental=self._incremental)
         self._listener: RebalanceListener | None = None
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
@@ -76,7 +81,8 @@ class GroupConsumer:
 
     def _on_assign(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         tps = _ours(partitions)
-        if self._kept(lambda: self._fetch.assign_paused(tps)) and self._listener is not None:
+        taken = self._kept(lambda: self._fetch.assign_paused(tps))
+        if taken and self._listener is not None and (tps or not self._incremental):
             listener = self._listener
             self._kept(lambda: listener.on_assigned(tps))
 
@@ -85,13 +91,13 @@ class GroupConsumer:
         if self._listener is not None:
             listener = self._listener
             self._kept(lambda: listener.on_revoked(_ours(partitions)))
-        self._kept(self._fetch.unassign)
+        self._kept(lambda: self._fetch.unassign(_ours(partitions)))
 
     def _on_lost(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         if self._listener is not None:
             listener = self._listener
             self._kept(lambda: listener.on_lost(_ours(partitions)))
-        self._kept(self._fetch.unassign)
+        self._kept(lambda: self._fetch.unassign(_ours(partitions)))
 
     def _kept(self, step: Callable[[], None]) -> bool:
         """Runs a step; what it raises is kept, and raised by the poll or close that the callback runs in."""

@@ -52,9 +52,16 @@ class Fetch:
     """Positions of the assigned partitions over one librdkafka consumer."""
 
     def __init__(
-        self, consumer: ck.Consumer, events: ErrorEvents, *, about: str, ignore: Callable[[KafkaError], bool] | None = None
+        self,
+        consumer: ck.Consumer,
+        events: ErrorEvents,
+        *,
+        about: str,
+        ignore: Callable[[KafkaError], bool] | None = None,
+        incremental: bool = False,
     ) -> None:
         self._consumer = consumer
+        self._incremental = incremental
         self._events = events
         self._about = about
         self._ignore = ignore
@@ -66,36 +73,54 @@ class Fetch:
     # ---- assignment ------------------------------------------------------------------------------------------------
 
     def assign_paused(self, tps: Iterable[TopicPartition]) -> None:
-        self._positions = {tp: _Position() for tp in tps}
-        self._assign()
+        """All that is read from now on; incrementally: what is read as well."""
+        new = {tp: _Position() for tp in tps}
+        self._positions = self._positions | new if self._incremental else new
+        self._start(new)
 
     def assign_at(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._positions = {tp: _Position(offset, wanted=True) for tp, offset in offsets.items()}
-        self._assign()
+        self._start(self._positions)
 
-    def unassign(self) -> None:
-        self._positions = {}
-        self._consumer.unassign()
+    def unassign(self, tps: Iterable[TopicPartition]) -> None:
+        """These are not read any longer; not incrementally: nothing is."""
+        if not self._incremental:
+            self._positions = {}
+            self._consumer.unassign()
+            return
+        gone = [tp for tp in tps if self._positions.pop(tp, None) is not None]
+        self._consumer.incremental_unassign([self._at(tp, _NOWHERE) for tp in gone])
 
     @property
     def assigned(self) -> list[TopicPartition]:
         return list(self._positions)
 
-    def _assign(self) -> None:
-        """(Re)starts all fetchers at our positions; what the engine has not resumed stays paused.
+    def _start(self, positions: Mapping[TopicPartition, _Position]) -> None:
+        """Starts fetchers at our positions; what the engine has not resumed stays paused.
 
         Paused before and after: a partition that librdkafka knows already must not fetch in between, and one that it does
         not know yet can only be paused after the assignment. What it fetches in between is purged by that pause.
         """
-        paused = [self._at(tp, _NOWHERE) for tp, p in self._positions.items() if not p.wanted]
-        running = [self._at(tp, p.offset) for tp, p in self._positions.items() if p.wanted]
+        paused = [self._at(tp, _NOWHERE) for tp, p in positions.items() if not p.wanted]
+        running = [self._at(tp, p.offset) for tp, p in positions.items() if p.wanted]
         self._consumer.pause(paused)
-        self._consumer.assign(paused + running)
+        if self._incremental:
+            self._consumer.incremental_assign(paused + running)
+        else:
+            self._consumer.assign(paused + running)
         self._consumer.pause(paused)
         self._consumer.resume(running)
-        for position in self._positions.values():
+        for position in positions.values():
             position.live = position.wanted
             position.stopped = False
+
+    def _restart(self, waiting: Mapping[TopicPartition, _Position]) -> None:
+        """Assigns anew: incrementally only what waits, else all, for then librdkafka only takes all."""
+        if self._incremental:
+            self._consumer.incremental_unassign([self._at(tp, _NOWHERE) for tp in waiting])
+            self._start(waiting)
+        else:
+            self._start(self._positions)
         self._unplaced, self._unplaced_since = False, None
 
     @staticmethod
@@ -138,11 +163,11 @@ class Fetch:
         Also after a pause: whether librdkafka goes on at the last record handed out or behind what it had fetched ahead
         depends on whether anything was handed out since the last seek. A seek to our own position leaves no doubt.
         """
-        waiting = [(tp, p) for tp, p in self._positions.items() if p.wanted and not p.live]
-        if any(p.stopped for _, p in waiting) or self._overdue():
-            self._assign()
+        waiting = {tp: p for tp, p in self._positions.items() if p.wanted and not p.live}
+        if any(p.stopped for p in waiting.values()) or self._overdue():
+            self._restart(waiting)
             return
-        placed = [self._at(tp, p.offset) for tp, p in waiting if self._seek(tp, p)]
+        placed = [self._at(tp, p.offset) for tp, p in waiting.items() if self._seek(tp, p)]
         if placed:
             self._consumer.resume(placed)
         self._unplaced = len(placed) < len(waiting)

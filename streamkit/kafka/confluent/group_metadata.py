@@ -2,7 +2,7 @@
 
 The engine needs the generation and the member id in it: R10 refuses to commit with a generation that no broker fences.
 The format (rd_kafka_consumer_group_metadata_write in rdkafka_cgrp.c): "CGMDv2:", the generation as a native int32, the
-group id and the member id each ended by a zero byte, then the group instance id, which streamkit never sets.
+group id and the member id each ended by a zero byte, then whether there is no group instance id, and that id.
 """
 
 from __future__ import annotations

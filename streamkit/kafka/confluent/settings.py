@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from streamkit.errors import ConfigError
 
@@ -42,9 +42,7 @@ class Guard(NamedTuple):
     reason: str
 
 
-_ASSIGNOR = (
-    "tasks need an assignor that keeps partitions of the same number together, and only range with the classic protocol does"
-)
+_ASSIGNOR = "tasks need an assignor that keeps partitions of the same number together, and only range does"
 _OWN_ARGUMENT = "it has a setting of its own, from which other time-outs are derived"
 _OFFSETS = "offsets are committed in the transaction with the results, never by the client on its own"
 
@@ -59,11 +57,11 @@ GUARDED: Final[Mapping[str, Guard]] = {
     ),
     "allow.auto.create.topics": Guard(("false",), "a topic made by accident has the wrong partitions and settings"),
     "enable.partition.eof": Guard(("true",), "restore and idleness are decided by the end of a partition"),
-    "group.protocol": Guard(("classic",), _ASSIGNOR),
+    "group.protocol": Guard((), "it has a setting of its own, group_protocol"),
     "group.remote.assignor": Guard((), _ASSIGNOR),
     "partition.assignment.strategy": Guard(("range",), _ASSIGNOR),
     "group.id": Guard((), "the group is the name of the app"),
-    "group.instance.id": Guard((), "all workers of the app would share it and fence each other"),
+    "group.instance.id": Guard((), "all workers would share it and fence each other; static_membership gives each its own"),
     "enable.idempotence": Guard(("true",), "without it a retried request writes records twice"),
     "acks": Guard(("all", "-1"), "fewer acknowledgements lose records when a broker fails"),
     "request.required.acks": Guard(("all", "-1"), "fewer acknowledgements lose records when a broker fails"),
@@ -102,6 +100,8 @@ class ConnectionSettings:
     send_queue_records: int = 500_000
     send_queue_kbytes: int = 524_288
     properties: Mapping[str, str] = field(default_factory=dict)
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    group_instance_id: str | None = None  # of a static member
 
     def __post_init__(self) -> None:
         if not self.bootstrap_servers.strip():
@@ -149,10 +149,7 @@ class ConnectionSettings:
             **self._common(),
             "socket.timeout.ms": self.silence_ms,
             "group.id": group_id,
-            "group.protocol": "classic",
-            "partition.assignment.strategy": "range",
-            "session.timeout.ms": self.session_timeout_ms,
-            "heartbeat.interval.ms": max(1, min(3_000, self.session_timeout_ms // 3)),
+            **self._membership(),
             "max.poll.interval.ms": self.max_poll_interval_ms,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -166,6 +163,20 @@ class ConnectionSettings:
             "queued.max.messages.kbytes": self.fetch_queue_kbytes,
             "fetch.message.max.bytes": 2_000_000,
             **self._passed_on(without=PRODUCER_ONLY),
+        }
+
+    def _membership(self) -> Config:
+        """R21. With KIP-848 session and heartbeats are the group's settings on the broker, and the client refuses its own."""
+        static = {} if self.group_instance_id is None else {"group.instance.id": self.group_instance_id}
+        if self.group_protocol == "consumer":
+            return {"group.protocol": "consumer", "group.remote.assignor": "range", **static}
+        return {
+            "group.protocol": "classic",
+            "partition.assignment.strategy": "range",
+            "session.timeout.ms": self.session_timeout_ms,
+            # By a heartbeat a member learns of a rebalance, for which the group waits: so one in a second, not in three.
+            "heartbeat.interval.ms": max(1, min(1_000, self.session_timeout_ms // 3)),
+            **static,
         }
 
     def producer_config(self, transactional_id: str) -> Config:

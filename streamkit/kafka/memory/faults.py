@@ -13,7 +13,7 @@ CALLS = frozenset(
         "subscribe", "poll", "pause", "resume", "seek", "committed", "group_metadata", "assign",
         "init_transactions", "begin", "produce", "produce_many", "flush", "send_offsets", "commit", "abort",
         "cluster_id", "topic_names", "describe_topics", "create_topics", "delete_topics", "end_offsets", "start_offsets",
-        "delete_records", "group_offsets", "delete_group", "close",
+        "delete_records", "group_offsets", "group_session_timeout_ms", "delete_group", "close",
     }
 )  # fmt: skip
 

@@ -62,14 +62,13 @@ def test_each_source_wins_over_those_before_it(directory):
 @pytest.mark.parametrize("name", sorted(settings()))
 def test_every_setting_can_come_from_every_source(directory, name):
     setting = settings()[name]
-    value = {"duration": LONG.get(name, "6s"), "number": "3", "text": setting.choices[-1] if setting.choices else "else"}[
-        setting.kind
-    ]
+    text = setting.choices[-1] if setting.choices else "else"
+    value = {"duration": LONG.get(name, "6s"), "number": "3", "text": text, "flag": "true"}[setting.kind]
     key = f'"{name}"' if "." not in name else "kafka.bootstrap.servers"
     path = file(directory, f'{key} = "{value}"\n', "own.toml")
     ways = [resolve({name: value}, environ={}), resolve(environ={variable_of(name): value}), resolve(environ={}, file=path)]
     shown = [next(row[1] for row in listing(way) if row[0] == name) for way in ways]
-    assert shown == [int(value) if setting.kind == "number" else value] * 3
+    assert shown == [{"number": 3, "flag": True}.get(setting.kind, value)] * 3
     assert len({way.origin(name) for way in ways}) == 3
 
 
@@ -111,6 +110,11 @@ def test_durations(value, ms):
 @pytest.mark.parametrize("value,number", [("2000", 2_000), ("2_000", 2_000), (" 5 ", 5), (7, 7)])
 def test_numbers(value, number):
     assert resolve({"max_records": value}, environ={}).engine.max_records == number
+
+
+@pytest.mark.parametrize("value,flag", [("true", True), ("False", False), (True, True)])
+def test_flags(value, flag):
+    assert resolve({"static_membership": value}, environ={}).engine.static_membership is flag
 
 
 def test_an_engine_settings_is_all_of_its_fields(directory):
@@ -199,6 +203,8 @@ def test_an_unknown_name_says_where_it_stands(directory):
         ("transaction_timeout", "10ms", "it must be at least 1s"),
         ("log_level", "loud", "'loud' is none of DEBUG, INFO, WARNING, ERROR"),
         ("on_error", 5, "5 is not a text"),
+        ("group_protocol", "eager", "'eager' is none of classic, consumer"),
+        ("static_membership", "yes", "'yes' is neither true nor false"),
         ("instance_id", " ", "' ' is not a text"),
         ("kafka.sasl.password", [SECRET], "a list is no value of a Kafka property"),
     ],
@@ -255,9 +261,17 @@ def test_orders_hold_at_their_bounds():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"commit_interval_ms": "50ms"}, {"max_records": True}, {"max_records": 0}, {"heartbeat_ms": 10**9}]
+    "wrong",
+    [
+        {"commit_interval_ms": "50ms"},
+        {"max_records": True},
+        {"max_records": 0},
+        {"heartbeat_ms": 10**9},
+        {"group_protocol": "eager"},
+        {"static_membership": 1},
+    ],
 )
-def test_engine_settings_are_whole_numbers_in_range(wrong):
+def test_engine_settings_are_of_their_types_and_in_range(wrong):
     with pytest.raises(sk.errors.ConfigError, match=next(iter(wrong))):
         sk.EngineSettings(**wrong)
 

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from streamkit.errors import (
     AbortableError,
     AuthorizationError,
+    DuplicateInstanceError,
     FatalError,
     FencedError,
     GenerationError,
@@ -24,7 +25,7 @@ from streamkit.kafka.confluent.delivery import DeliveryFailures
     [
         (KafkaError.UNKNOWN_MEMBER_ID, {"txn_requires_abort": True}, GenerationError),
         (KafkaError.ILLEGAL_GENERATION, {"txn_requires_abort": True}, GenerationError),
-        (KafkaError.FENCED_INSTANCE_ID, {"txn_requires_abort": True}, GenerationError),
+        (KafkaError.FENCED_INSTANCE_ID, {"txn_requires_abort": True}, DuplicateInstanceError),
         (KafkaError._MAX_POLL_EXCEEDED, {}, GenerationError),
         (KafkaError._FENCED, {"fatal": True}, FencedError),
         (KafkaError.PRODUCER_FENCED, {"fatal": True}, FencedError),

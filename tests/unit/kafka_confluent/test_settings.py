@@ -39,6 +39,20 @@ def test_the_guarantees_of_r22():
     assert (producer["enable.idempotence"], producer["acks"], producer["partitioner"]) == (True, "all", "murmur2_random")
 
 
+def test_with_kip_848_the_client_leaves_session_and_heartbeats_to_the_brokers():
+    consumer = settings(group_protocol="consumer").consumer_config("g")
+    assert (consumer["group.protocol"], consumer["group.remote.assignor"]) == ("consumer", "range")
+    assert not {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"} & set(consumer)
+    assert ConfluentClient(settings(group_protocol="consumer")).consumer("g") is not None  # librdkafka would refuse them
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_only_a_static_member_has_an_instance_id(protocol):
+    assert "group.instance.id" not in settings(group_protocol=protocol).consumer_config("g")
+    static = settings(group_protocol=protocol, group_instance_id="bids-0").consumer_config("g")
+    assert static["group.instance.id"] == "bids-0"
+
+
 @pytest.mark.parametrize("transaction_ms", [1_000, 5_000, 30_000, 40_000])
 def test_time_outs_are_ordered_as_r20_says(transaction_ms):
     one = settings(transaction_timeout_ms=transaction_ms)

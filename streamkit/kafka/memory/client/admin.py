@@ -89,6 +89,10 @@ class MemoryAdmin:
         return {tp: committed for tp, committed in found.items() if committed is not None}
 
     @faulty
+    def group_session_timeout_ms(self, group: str, timeout: float) -> int | None:
+        return self._ask(timeout, "group_session_timeout_ms", "DescribeConfigs", offsets.session_timeout_ms, group)
+
+    @faulty
     def delete_group(self, group: str, timeout: float) -> None:
         """A group that does not exist is not an error; one that still has members is."""
         with self._unless("GROUP_ID_NOT_FOUND", "delete_group"):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
-from streamkit.errors import FatalError
+from streamkit.errors import DuplicateInstanceError
 from streamkit.kafka.memory.client.link import Call
 from streamkit.kafka.memory.client.membership import GONE, Membership
 from streamkit.kafka.memory.server.classic_group import JoinRequest, Synced
@@ -68,10 +68,10 @@ class ClassicMembership(Membership):
             return True
         return False
 
-    def _replaced(self, error: BrokerError) -> FatalError:
+    def _replaced(self, error: BrokerError) -> DuplicateInstanceError:
         """Another process has our instance id: only a person can tell which of the two is wanted."""
         self._lose()
-        return FatalError(error.message, code=error.code, call="poll")
+        return DuplicateInstanceError(error.message, code=error.code, call="poll")
 
     def _heartbeat_if_due(self) -> None:
         answer, self._answer = self._answer, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streamkit.errors import (
     AbortableError,
+    DuplicateInstanceError,
     FatalError,
     FencedError,
     GenerationError,
@@ -17,7 +18,7 @@ from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.errors import BrokerError
 
-GENERATION = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "FENCED_INSTANCE_ID"})
+GENERATION = frozenset({"UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION"})
 REJECTED = frozenset({"INVALID_TIMESTAMP", "INVALID_RECORD", "MSG_SIZE_TOO_LARGE"})
 FENCED = frozenset({"PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
 ABORTABLE = frozenset({"UNKNOWN_TOPIC_OR_PART", "OFFSET_METADATA_TOO_LARGE"})
@@ -36,6 +37,8 @@ def classified(error: BrokerError, call: str) -> StreamkitError:
 
 def transaction_failure(error: BrokerError, call: str) -> KafkaError:
     """The engine's error for what the broker answered to a producer. Anything unlisted is fatal."""
+    if error.code == "FENCED_INSTANCE_ID":
+        return DuplicateInstanceError(error.message, code=error.code, call=call)
     if error.code in GENERATION:
         return GenerationError(error.message, code=error.code, call=call)
     if error.code in FENCED:

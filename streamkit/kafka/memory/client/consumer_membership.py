@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamkit.errors import FatalError
+from streamkit.errors import DuplicateInstanceError
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.client.link import Call
 from streamkit.kafka.memory.client.membership import GONE, Membership
@@ -40,7 +40,7 @@ class ConsumerMembership(Membership):
                     self._lose()
                     continue
                 if error.code in {"FENCED_INSTANCE_ID", "UNRELEASED_INSTANCE_ID"}:
-                    raise FatalError(error.message, code=error.code, call="poll") from error
+                    raise DuplicateInstanceError(error.message, code=error.code, call="poll") from error
                 raise
             if not self._reconcile():
                 return

@@ -1,4 +1,4 @@
-"""OffsetFetch, DeleteGroups."""
+"""OffsetFetch, DeleteGroups, DescribeConfigs of a group."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def delete_group(broker: Broker, group_id: str) -> None:
     if members:
         raise BrokerError("NON_EMPTY_GROUP", f"group '{group_id}' has {members} members")
     del broker.groups[group_id]
+
+
+def session_timeout_ms(broker: Broker, group_id: str) -> int:  # noqa: ARG001 - no group has a setting of its own
+    """consumer.session.timeout.ms of a group, as KIP-848 has it."""
+    return broker.consumer_session_timeout_ms
