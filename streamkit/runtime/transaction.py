@@ -141,10 +141,7 @@ class Transaction:
         ``within_s`` is for a commit that has less time than the transaction itself gives (inside a rebalance callback, R8).
         """
         assert offsets, "every transaction sends at least one offset (R1)"  # noqa: S101 - a bug here, not a fault outside
-        if group.generation < 0 or not group.member_id:  # R10: classic brokers would accept that unfenced
-            raise GenerationError(
-                f"group '{group.group_id}' has no generation at this moment", code="ILLEGAL_GENERATION", call="commit"
-            )
+        _refuse_unfenced(group)
         producer = self._begun()
         started = self._clock.monotonic()
         deadline = self._settings.deadline_s if within_s is None else min(self._settings.deadline_s, within_s)
@@ -164,6 +161,18 @@ class Transaction:
         self.open = False
         self.last_commit_s = self._clock.monotonic() - started
         self._recycle_if_disturbed(producer)
+
+    def confirm(self, partitions: Iterable[TopicPartition], group: GroupMetadata) -> None:
+        """Asks the group's coordinator whether it still takes offsets of us; raises its answer if not. Nothing is committed."""
+        _refuse_unfenced(group)
+        offsets = {tp: Committed(0) for tp in partitions}
+        if not offsets:
+            raise GenerationError(
+                f"group '{group.group_id}' has given us nothing", code="ILLEGAL_GENERATION", call="send_offsets"
+            )
+        producer = self._begun()
+        self._retry("send_offsets", lambda left: producer.send_offsets(offsets, group, left), self._settings.deadline_s)
+        self.abort()
 
     def abort(self) -> None:
         """Ends the open transaction without effect; a producer that cannot even do that is replaced, which does it as well."""
@@ -231,3 +240,11 @@ def _raise_broken(error: FatalError) -> None:
     """R5: what the cluster does not allow will not be allowed to another producer either; anything else may be."""
     if not isinstance(error, (AuthorizationError, AuthenticationError)):
         raise BrokenProducerError(str(error), code=error.code) from error
+
+
+def _refuse_unfenced(group: GroupMetadata) -> None:
+    """R10: classic brokers would accept offsets without an identity."""
+    if group.generation < 0 or not group.member_id:
+        raise GenerationError(
+            f"group '{group.group_id}' has no generation at this moment", code="ILLEGAL_GENERATION", call="commit"
+        )

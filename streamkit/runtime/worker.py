@@ -144,9 +144,10 @@ class Worker:
             committed = self._committer.commit_if_due()
         except (KafkaError, LostOffsetError, StateError) as error:
             self._topics.suspect(error)
-            if not isinstance(error, self._rolls_back):
+            answer = self._answer_to(error)
+            if isinstance(answer, StateError) or not isinstance(answer, self._rolls_back):
                 raise
-            self._roll_back(error)
+            self._roll_back(answer)
             return Step(busy=True)
         finally:
             self._guard.leave()
@@ -305,6 +306,23 @@ class Worker:
         return gone
 
     # ---- going back
+
+    def _answer_to(self, error: KafkaError | LostOffsetError | StateError) -> KafkaError | LostOffsetError | StateError:
+        """What the error comes to. Positions and changelogs that do not fit prove nothing while the partitions may be another's.
+
+        A worker is stopped for longer than its session. Another takes over, processes, commits, and deletes what it has processed
+        of a repartition topic. The first goes on: it reads where nothing is any more, or restores the state of the other beside
+        the positions that it had asked for before, and would stop for good, before its heartbeat is answered that it is no
+        member any longer. The group's coordinator knows; it is asked without committing anything.
+        """
+        if isinstance(error, KafkaError):
+            return error
+        try:
+            self._transaction.confirm(self._assignment.owned, self._consumer.group_metadata())
+        except ROLLS_BACK as answer:
+            self._instrument.event("not-ours", error=str(error), answer=str(answer))
+            return answer
+        return error
 
     def _roll_back(self, error: KafkaError | LostOffsetError) -> None:
         """R7: abort, then bring every task back to what is committed. Raises where that would only repeat itself."""
