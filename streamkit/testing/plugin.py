@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from streamkit.testing.containers.kafka import Kafka
-    from streamkit.testing.containers.service import Service
+    from streamkit.testing.containers.broker import Kafka
+    from streamkit.testing.containers.replicas import Service
 
 
 @pytest.fixture(scope="session")
 def streamkit_kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
     """A real Kafka: the one that KAFKA_BOOTSTRAP_SERVERS names, else a container. Which of them is printed."""
     from streamkit.errors import StreamkitError  # noqa: PLC0415 - a run that asks for no fixture loads nothing
-    from streamkit.testing.containers.kafka import kafka  # noqa: PLC0415
+    from streamkit.testing.containers.broker import kafka  # noqa: PLC0415
 
     with ExitStack() as stack:
         try:
@@ -35,7 +35,7 @@ def streamkit_kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
 @pytest.fixture
 def streamkit_service(streamkit_kafka: Kafka, request: pytest.FixtureRequest) -> Iterator[Callable[..., Service]]:
     """Starts a service on `streamkit_kafka`, with the arguments of `streamkit.testing.containers.service`."""
-    from streamkit.testing.containers.service import service  # noqa: PLC0415
+    from streamkit.testing.containers.replicas import service  # noqa: PLC0415
 
     with ExitStack() as stack:
         started: list[Service] = []

@@ -6,9 +6,9 @@ import importlib
 import os
 
 from streamkit.errors import ContainerError
+from streamkit.testing.containers.broker import IMAGE
+from streamkit.testing.containers.broker import KafkaContainer as UsersKafkaContainer
 from streamkit.testing.containers.engine import have_image
-from streamkit.testing.containers.kafka import IMAGE
-from streamkit.testing.containers.kafka import KafkaContainer as UsersKafkaContainer
 from tests.support.broker_settings import TEST_SETTINGS, replication_settings
 from tests.support.jvm import Report
 from tests.support.watchdog import Watchdog

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from streamkit.errors import ContainerError
+from streamkit.testing.containers.broker import Kafka
 from streamkit.testing.containers.engine import library, new_container
-from streamkit.testing.containers.kafka import Kafka
 
 _LOOK_EVERY_S = 0.1
 _DEATH_S = 10.0

@@ -100,10 +100,11 @@ def kafka(
             broker.create_topic(ORDERS, partitions=3)
             broker.send(ORDERS, Order("A", 2), key="A")
     """
+    timeout_s = duration_ms(timeout, what="timeout") / 1000
     named = os.environ.get(VARIABLE)
     if named:
         found = Kafka.reached_at(named, way=VARIABLE)
-        if (why := _why_no_answer(found.client, _NAMED_TIMEOUT_S)) is not None:
+        if (why := _why_no_answer(found.client, min(timeout_s, _NAMED_TIMEOUT_S))) is not None:
             raise BrokerUnreachableError(f"{VARIABLE}={named}, but no broker answers there ({why}): start it, or unset it")
         report(f"kafka: {VARIABLE} at {named}")
         yield found
@@ -112,7 +113,7 @@ def kafka(
     try:
         have_image(image, report)
         started = time.monotonic()
-        container.start(duration_ms(timeout, what="timeout") / 1000)
+        container.start(timeout_s)
         report(f"kafka: container of {image} at {container.bootstrap}, ready after {time.monotonic() - started:.1f} s")
         yield Kafka.reached_at(
             container.bootstrap, way=f"container of {image}", inside=f"{_ALIAS}:{_INSIDE}", network=container.network

@@ -20,9 +20,9 @@ from streamkit.plan.names import repartition_topic
 from streamkit.plan.topic import Topic
 from streamkit.record.model import Record
 from streamkit.runtime.topics import external_topics
+from streamkit.testing.containers.broker import VARIABLE, Kafka
 from streamkit.testing.containers.engine import Report, have_image, silent
 from streamkit.testing.containers.images import ContainerReplica
-from streamkit.testing.containers.kafka import VARIABLE, Kafka
 from streamkit.testing.containers.processes import ProcessReplica
 from streamkit.testing.containers.progress import described, waiting
 from streamkit.testing.containers.replica import Replica, events_of, tail
