@@ -68,7 +68,7 @@ class Images:
         build = _LOOK_ALIKES.get(tag)
         if build is None or not wanted():
             raise ImageError(f"{tag} is not here, and it cannot be pulled: {self._why_no_pull}")
-        if build is not _debian:
+        if tag != DEBIAN:
             self._ensure(api, DEBIAN)
             started = time.monotonic()
         build(api, self._report)
