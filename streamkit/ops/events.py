@@ -13,6 +13,7 @@ from typing import Final, Literal
 Level = Literal["debug", "info", "warning", "error"]
 
 FIELDS: Final[Mapping[str, str]] = MappingProxyType({
+    "answer": "what the group's coordinator answered",
     "away_s": "seconds since the first sign that Kafka does not answer",
     "call": "the client call",
     "code": "exit code of the process; negative: the signal that killed it",
@@ -145,6 +146,12 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             "warning",
             "a transaction was aborted; the committed state is restored and the records are processed again",
             ("error",),
+        ),
+        "not-ours": Event(
+            "warning",
+            "a position or a changelog did not fit, and the group's coordinator says that the partitions are another worker's; "
+            "what is ours is taken over anew",
+            ("error", "answer"),
         ),
         "abort-failed": Event("warning", "a transaction could not be aborted; replacing the producer does it", ("error",)),
         "init-retried": Event("info", "a predecessor's transaction is being ended; the new producer waits for that", ("error",)),
