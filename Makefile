@@ -64,6 +64,7 @@ docs: $(DEV) ## Write the reference from docstrings and --help, and the tables o
 	@$(PY) -m tests.support.reference_pages
 	@$(PY) -m tests.support.settings_page
 	@$(PY) -m tests.support.events_page
+	@$(PY) -m tests.support.events_page
 
 .PHONY: broker
 broker: $(DEV) ## Start a real Kafka for an hour and print its address
