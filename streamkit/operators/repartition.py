@@ -9,12 +9,14 @@ skip them.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from streamkit.errors import EncodeError, UserFunctionError
+from streamkit.errors import EncodeError, StateError, UserFunctionError
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
 from streamkit.kafka.client import Headers, RecordBatch
 from streamkit.operators import rows
@@ -169,22 +171,71 @@ class RepartitionReader(SourceReader):
             return None
         headers = batch.headers()
         if any(headers):
-            batch.watermarks = _times(headers, WATERMARK_HEADER, NO_TIME)
-            early = _times(headers, EVENT_TIME_HEADER, FIRST_TIMESTAMP)
+            batch.watermarks = _times(batch, headers, WATERMARK_HEADER, NO_TIME)
+            early = _times(batch, headers, EVENT_TIME_HEADER, FIRST_TIMESTAMP)
             if early is not None:
                 batch.timestamps = np.where(early < FIRST_TIMESTAMP, early, batch.timestamps)
         if self._dynamic:
-            tags = [_header(found, KEY_TYPE_HEADER) for found in headers]
-            return batch.with_keys(DynamicKey().decode_tagged(batch.wire_keys(), [t.decode() if t else None for t in tags]))
+            return batch.with_keys(self._tagged_keys(batch, headers))
+        batch._decode_keys = partial(_decode_keys, self._decoding.key, f"{fetched.tp}")
         return batch
 
+    @staticmethod
+    def _tagged_keys(batch: Batch, headers: list[Headers | None]) -> Keys:
+        serde, keys, tags = DynamicKey(), batch.wire_keys(), [_tag(found) for found in headers]
+        try:
+            return serde.decode_tagged(keys, tags)
+        except ValueError:
+            for index, (key, tag) in enumerate(zip(keys, tags, strict=True)):
+                try:
+                    serde.decode_tagged_one(key, tag)
+                except ValueError as error:
+                    raise _foreign(_place(batch, index), str(error)) from None
+            raise
 
-def _times(headers: list[Headers | None], name: str, absent: int) -> Int64s | None:
+
+def _decode_keys(serde: Any, where: str, keys: Sequence[bytes | None]) -> Keys:
+    """Only when they are asked for: then a key that does not fit is not ours."""
+    try:
+        return cast("Keys", serde.decode(keys))
+    except ValueError as error:
+        raise _foreign(where, f"a key does not fit: {error}") from error
+
+
+def _foreign(where: str, what: str) -> StateError:
+    return StateError(
+        f"{where}: {what}. Streamkit did not write that: another program writes to this topic, which is the app's own. Stop it, "
+        "and reset the app (streamkit reset)"
+    )
+
+
+def _place(batch: Batch, index: int) -> str:
+    topic, partition = batch.origin.tp
+    return f"{topic}-{partition}@{batch.offset(index)}"
+
+
+def _tag(headers: Headers | None) -> str | None:
+    found = _header(headers, KEY_TYPE_HEADER)
+    return found.decode("ascii", "replace") if found else None
+
+
+def _times(batch: Batch, headers: list[Headers | None], name: str, absent: int) -> Int64s | None:
     """The times in the headers of this name; None if no record has one."""
     found = [_header(each, name) for each in headers]
     if not any(found):
         return None
-    return np.fromiter((absent if value is None else int(value) for value in found), np.int64, len(found))
+    try:
+        return np.fromiter((absent if value is None else int(value) for value in found), np.int64, len(found))
+    except (ValueError, OverflowError):
+        index = next(index for index, value in enumerate(found) if value is not None and not _is_time(value))
+        raise _foreign(_place(batch, index), f"header '{name}' is {found[index]!r}") from None
+
+
+def _is_time(value: bytes) -> bool:
+    try:
+        return -(2**63) <= int(value) < 2**63
+    except ValueError:
+        return False
 
 
 def _header(headers: Headers | None, name: str) -> bytes | None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamkit.clock import Clock
-from streamkit.errors import RestoreStalledError, RetriableError
+from streamkit.errors import LostOffsetError, RestoreError, RestoreStalledError, RetriableError, StateError
 from streamkit.instrument import Instrument
-from streamkit.kafka.client import Admin, KafkaClient, Reader, TopicPartition
+from streamkit.kafka.client import Admin, KafkaClient, Reader, RecordBatch, TopicPartition
 from streamkit.runtime.task import Task
 
 _SLICE_RECORDS = 100  # blocks are up to 800 KB each
@@ -40,6 +40,7 @@ class Restore:
         self.tasks = tuple(tasks)
         self._clock = clock
         self._stall_s = stall_s
+        self._kafka = client.describe()
         self._instrument = instrument
         self._started = self._moved = self._reported = clock.monotonic()
         self.rows = 0
@@ -79,12 +80,17 @@ class Restore:
         except RetriableError:
             self._check_stall()
             return False
+        except LostOffsetError as error:
+            read = ", ".join(f"{tp} at {self._progress[tp].position} of {self._progress[tp].end}" for tp in self._pending())
+            raise RestoreError(
+                f"a changelog was cut off or made anew while it was read ({read}): {error}. What it held is lost: reset the app "
+                "(streamkit reset), so that positions and state start anew together"
+            ) from error
         for batch in polled.batches:
             progress = self._progress.get(batch.tp)
             if progress is None or progress.position >= progress.end:
                 continue
-            for key, value in zip(batch.keys(), batch.values(), strict=True):
-                self.rows += progress.task.restore(batch.tp.topic, key, value)
+            self._take(progress.task, batch)
             self.records += len(batch)
             progress.position = max(progress.position, batch.next_offset)
         for tp, end in polled.ends.items():  # by position: the last records of a log may be markers that nobody is given (R14)
@@ -96,13 +102,26 @@ class Restore:
         self._check_stall()
         return False
 
+    def _take(self, task: Task, batch: RecordBatch) -> None:
+        for index, (key, value) in enumerate(zip(batch.keys(), batch.values(), strict=True)):
+            try:
+                self.rows += task.restore(batch.tp.topic, key, value)
+            except StateError as error:
+                raise RestoreError(f"{batch.tp}@{batch.offsets()[index]}: {error}") from error
+
     def _check_stall(self) -> None:
         waited = self._clock.monotonic() - self._moved
         if waited > self._stall_s:
-            stuck = ", ".join(f"{tp} at {self._progress[tp].position} of {self._progress[tp].end}" for tp in self._pending())
+            pending = self._pending()
+            stuck = ", ".join(f"{tp} at {self._progress[tp].position} of {self._progress[tp].end}" for tp in pending)
+            first = pending[0]
+            where = f"--topic {first.topic} --partition {first.partition}"
+            tool = f"kafka-transactions.sh --bootstrap-server {self._kafka}"
             raise RestoreStalledError(
-                f"restore made no progress for {waited:.0f} s: {stuck}. A transaction that was left open may hold it up: "
-                "look for it with `kafka-transactions.sh describe-producers` on that partition"
+                f"restore made no progress for {waited:.0f} s: {stuck}. A transaction that was left open there holds it up. "
+                f"`{tool} describe-producers {where}` shows the producer id (the one with a CurrentTransactionStartOffset of "
+                f"{self._progress[first].position} or less); if nothing runs that could end it, `{tool} abort {where} "
+                f"--start-offset N` with that offset does"
             )
 
     def _report(self) -> None:

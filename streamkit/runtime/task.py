@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamkit.errors import StateError
 from streamkit.eventtime.inputs import InputState, TaskTime
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME, PartitionWatermark
 from streamkit.kafka.client import Committed, Headers, RecordBatch, TopicPartition
@@ -30,7 +31,7 @@ from streamkit.runtime.control import TaskWord
 from streamkit.runtime.metadata import OffsetMetadata
 from streamkit.state import time_record
 from streamkit.state.blocks import shape_changed
-from streamkit.state.changelog import BlockChangelog, ChangelogRecord
+from streamkit.state.changelog import BLOCK_KEY, BlockChangelog, ChangelogRecord
 from streamkit.state.time_record import TimeRecord
 
 Upstream = tuple[str, str, int]
@@ -291,8 +292,11 @@ class Task:
         if key == time_record.KEY:
             self._restore_time(store, time_record.decode(value or b"", topic))
             return 0
-        if store is None or key is None:
-            return 0
+        if store is None or key is None or not key.startswith(BLOCK_KEY):
+            raise StateError(
+                f"a record with the key {key!r} is none of streamkit's: another program writes to this topic, which is the app's "
+                "own. Stop it, and reset the app (streamkit reset): what else was written there is not known"
+            )
         changelog, operator = self.changelogs[store], self.chain.aggregates[store]
         if value is None:
             changelog.forget(key)

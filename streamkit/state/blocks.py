@@ -71,24 +71,29 @@ def decode_block(data: bytes, fingerprint: str, accumulators: Sequence[Accumulat
     """The rows of a block; StateError if it is of another format or another store shape."""
     try:
         block = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise StateError(
-            f"store '{store}': a changelog block cannot be read ({error}); was something else written there?"
-        ) from error
+    except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
+        raise _unreadable(store, error) from error
     if block.version > VERSION:
         raise StateError(
             f"store '{store}': changelog block of format {block.version}, this version reads up to {VERSION}: upgrade"
         )
     if block.fingerprint != fingerprint:
         raise shape_changed(store, block.fingerprint, fingerprint)
-    return [
-        Entries(
-            PaneId(s.pane_end, s.pane_end if s.since is None else s.since),
-            _unpack_keys(s.keys),
-            [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)],
-        )
-        for s in block.sections
-    ]
+    try:
+        return [
+            Entries(
+                PaneId(s.pane_end, s.pane_end if s.since is None else s.since),
+                _unpack_keys(s.keys),
+                [_unpack_cells(a, cells) for a, cells in zip(accumulators, s.cells, strict=True)],
+            )
+            for s in block.sections
+        ]
+    except ValueError as error:
+        raise _unreadable(store, error) from error
+
+
+def _unreadable(store: str, error: Exception) -> StateError:
+    return StateError(f"store '{store}': a changelog block cannot be read ({error}); was something else written there?")
 
 
 def shape_changed(store: str, found: str, now: str) -> StateError:

@@ -25,6 +25,9 @@ MAX_BLOCK_BYTES = 800_000
 REWRITE_SLACK_ROWS = 8_192
 """Live blocks may hold twice the open rows and this many more before the oldest is rewritten."""
 
+BLOCK_KEY = b"block:"
+"""What the key of every block begins with."""
+
 ChangelogRecord = tuple[bytes, bytes | None]
 
 
@@ -89,7 +92,7 @@ class BlockChangelog:
         if len(value) > self.max_block_bytes:
             yield from self._write_halves(sections, len(value))
             return
-        key = f"block:{self.incarnation}:{self._sequence}".encode()
+        key = BLOCK_KEY + f"{self.incarnation}:{self._sequence}".encode()
         self._sequence += 1
         self._remember(key, sections)
         yield key, value
