@@ -9,8 +9,9 @@ import msgspec
 
 from streamkit.errors import SchemaError
 from streamkit.plan.names import near_names
-from streamkit.plan.nodes import Node, type_name
+from streamkit.plan.nodes import Node
 from streamkit.plan.topic import Topic
+from streamkit.plan.types import type_name
 from streamkit.record.model import Row
 from streamkit.record.schema import Field, Kind, Schema, field_of, schema_of
 

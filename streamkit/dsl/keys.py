@@ -13,7 +13,8 @@ from streamkit.dsl.columns import is_named, named_column
 from streamkit.errors import DeclarationError, SchemaError
 from streamkit.plan.expressions import expression_field, expression_text
 from streamkit.plan.names import checked_name, kebab
-from streamkit.plan.nodes import KeyBy, Late, Merge, Node, OnClose, Source, returned_type
+from streamkit.plan.nodes import KeyBy, Late, Merge, Node, OnClose, OnUpdate, Source
+from streamkit.plan.types import returned_type
 from streamkit.record.schema import ANY_FIELD, Field, Kind, field_of
 
 _INSTEAD = {
@@ -66,6 +67,8 @@ def source_name(node: Node) -> str:
             return kebab(node.topic.name)
         case OnClose():
             return node.input.name
+        case OnUpdate():
+            return f"{node.input.name}-updates"
         case Late():
             return f"{node.input.name}-late"
         case Merge():

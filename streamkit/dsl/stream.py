@@ -15,22 +15,9 @@ from streamkit.dsl.windows import checked_window
 from streamkit.errors import DeclarationError, ExpressionError
 from streamkit.plan.expressions import expression_field, expression_text
 from streamkit.plan.names import checked_name
-from streamkit.plan.nodes import (
-    ByRecordKey,
-    Filter,
-    FlatMap,
-    Globally,
-    Into,
-    Keyed,
-    Map,
-    Merge,
-    Node,
-    Records,
-    Sink,
-    Unary,
-    describe,
-)
+from streamkit.plan.nodes import ByRecordKey, Filter, FlatMap, Globally, Into, Keyed, Map, Merge, Node, Records, Sink, Unary
 from streamkit.plan.topic import Topic, checked_topic_argument
+from streamkit.plan.types import describe
 from streamkit.record.model import Record, Row
 from streamkit.record.schema import Kind, schema_of
 

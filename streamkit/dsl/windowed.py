@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from streamkit.dsl.declarations import Declarations
 from streamkit.dsl.stream import Stream
 from streamkit.errors import DeclarationError
+from streamkit.eventtime.duration import Duration, duration_ms
 from streamkit.eventtime.windows import Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.names import checked_name
-from streamkit.plan.nodes import Keyed, Late, Node, OnClose, WindowAggregate
+from streamkit.plan.nodes import Keyed, Late, Node, OnClose, OnUpdate, WindowAggregate
 from streamkit.record.model import Row
 
 K = TypeVar("K")
@@ -90,6 +91,31 @@ class Aggregated(Generic[K, V]):
         <Stream on_close(): {window_start: datetime, window_end: datetime, n: int}>
         """
         return Stream(OnClose(self._node), self._declarations)
+
+    def on_update(self, every: Duration | Literal["record"] | None = None) -> Stream[K, Row]:
+        """The present result of windows that changed, before they close: a row like that of `on_close`, replacing the one before.
+
+        ``every`` None: with each commit, each changed row once, however many records changed it. A duration: at most so often, by
+        the wall clock. ``"record"``: after each record, which costs far more. In any case a row that changed is told when the
+        watermark passes the window's end and before the window closes, so the last update of a window is its final result (sums
+        of floats may differ in the last digit). The header ``streamkit-result`` says `early`, `on-time` or `late` (within grace).
+
+        A record changes every window that holds it: sixty, in a hopping window of sixty hops. Which values are told depends on
+        when commits fall, and after a restart a value may be told again; the last one does not. Updates can be filtered, mapped
+        and written, but not aggregated (`DeclarationError`): they replace one another. (Kafka Streams' unsuppressed windows,
+        Flink's early firing.)
+
+        >>> import streamkit as sk
+        >>> bids = sk.App("bids").stream(sk.Topic("bids")).globally().window(sk.tumbling("1h"))
+        >>> bids.aggregate("totals", n=sk.count()).on_update(every="10s")
+        <Stream on_update(every=10s): {window_start: datetime, window_end: datetime, n: int}>
+        """
+        if every == "record":
+            return Stream(OnUpdate(self._node, per_record=True), self._declarations)
+        every_ms = None if every is None else duration_ms(every, what="on_update: every")
+        if every_ms == 0:
+            raise DeclarationError('on_update: every must be longer than 0; leave it out for each commit, or give "record"')
+        return Stream(OnUpdate(self._node, every_ms), self._declarations)
 
     def late(self) -> Stream[K, V]:
         """The records that were late for all of their windows, each once, as they came, with the reason in a header.

@@ -29,6 +29,7 @@ from streamkit.plan.nodes import (
     Merge,
     Node,
     OnClose,
+    OnUpdate,
     Records,
     Repartition,
     Select,
@@ -79,7 +80,7 @@ class _Builder:
         is_entry = isinstance(node, Source) or (isinstance(node, Repartition) and isinstance(operator, RepartitionReader))
         inputs = [] if is_entry else [self._operators[id(one)] for one in node.inputs]
         for one in inputs:
-            if operator not in one.behind and not isinstance(node, OnClose | Late):
+            if operator not in one.behind and not isinstance(node, OnClose | OnUpdate | Late):
                 one.behind.append(operator)
         self.chain.order.append((operator, inputs))
 
@@ -109,6 +110,8 @@ class _Builder:
             case OnClose() | Late():
                 aggregate = self.chain.aggregates[node.input.name]
                 return aggregate.on_close if isinstance(node, OnClose) else aggregate.late
+            case OnUpdate():
+                return self.chain.aggregates[node.input.name].on_update(every_ms=node.every_ms, per_record=node.per_record)
             case Repartition():
                 return self._writer(node)
             case Sink():

@@ -60,13 +60,15 @@ class SinkWriter(Operator):
 
     def _produce_results(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
         timestamps = kafka_timestamps(batch.timestamps)
+        headers = None if batch.added_headers is None else user_headers(batch)
         if None not in keys:
-            self._output.produce_many(self._topic, values, keys, -1, timestamps)
+            self._output.produce_many(self._topic, values, keys, -1, timestamps, headers)
             return
         is_null = np.array([key is None for key in keys], bool)
         for at, partition in ((np.flatnonzero(is_null), NULL_KEY_PARTITION), (np.flatnonzero(~is_null), -1)):
             if len(at):
-                self._output.produce_many(self._topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at))
+                some = None if headers is None else pick(headers, at)
+                self._output.produce_many(self._topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at), some)
 
     def _values(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
         if self._unchanged and batch.original:

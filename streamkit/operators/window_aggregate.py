@@ -21,15 +21,17 @@ from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
 from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, Window
 from streamkit.operators.evaluate import Evaluator
 from streamkit.operators.operator import Failures, Operator, PassOn, place
+from streamkit.operators.updates import RESULT_HEADER, Updates
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
 from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError
 from streamkit.state.functions import accumulator
+from streamkit.state.key_index import Keys
 from streamkit.state.ordered import ByTime, Collect, TimedColumn
 from streamkit.state.overlapping import OverlappingTotals
-from streamkit.state.window_store import Entries, WindowStore
+from streamkit.state.window_store import Entries, PaneId, WindowStore
 
 Int64s = npt.NDArray[np.int64]
 
@@ -59,6 +61,7 @@ class WindowAggregateOperator(Operator):
         self.window = node.window
         self.on_close = PassOn()
         self.late = PassOn()
+        self.updates: list[Updates] = []
         self.progress = Progress()
         self._failures = failures
         self._label = node.name
@@ -74,6 +77,12 @@ class WindowAggregateOperator(Operator):
         self._timed = [isinstance(acc, ByTime | Collect) for acc in self.accumulators]
         self.store, self._totals = _store(self.accumulators, node.window)
         self._last_place: tuple[tuple[str, int], int] = (("", -1), -1)
+
+    def on_update(self, *, every_ms: int | None, per_record: bool) -> Updates:
+        """A further output: results of windows that are still open."""
+        updates = Updates(self.store, self.window, self._emit_update, every_ms=every_ms, per_record=per_record)
+        self.updates.append(updates)
+        return updates
 
     # ---- records
 
@@ -122,16 +131,34 @@ class WindowAggregateOperator(Operator):
         columns, kept = self._inputs.columns(batch)
         if kept is not None:
             batch, pane_ends, since = batch.take(kept), pane_ends[kept], None if since is None else since[kept]
+        step = 1 if any(updates.per_record for updates in self.updates) else max(len(batch), 1)
+        for start in range(0, len(batch), step):
+            at = np.arange(start, min(start + step, len(batch)))
+            if step == len(batch):
+                self._add_at_once(batch, pane_ends, since, columns)
+                return
+            part = {name: column.take(at) for name, column in columns.items()}
+            self._add_at_once(batch.take(at), pane_ends[at], None if since is None else since[at], part)
+
+    def _add_at_once(self, batch: Batch, pane_ends: Int64s, since: Int64s | None, columns: dict[str, Column]) -> None:
         while len(batch):
             try:
-                self.store.update(pane_ends, since, batch.keys, self._columns(columns, batch))
+                changed = self.store.update(pane_ends, since, batch.keys, self._columns(columns, batch))
             except CannotAddError as error:
                 self._reject(batch, error)
                 left = np.delete(np.arange(len(batch)), error.index)
                 batch, pane_ends, since = batch.take(left), pane_ends[left], None if since is None else since[left]
                 columns = {name: column.take(left) for name, column in columns.items()}
             else:
+                self._changed(changed)
                 return
+
+    def _changed(self, panes: list[tuple[PaneId, Keys]]) -> None:
+        for updates in self.updates:
+            for pane, keys in panes:
+                updates.changed(pane, keys)
+            if updates.per_record:
+                updates.tell(self.progress.frontier, 0.0)
 
     def _columns(self, columns: dict[str, Column], batch: Batch) -> list[Column | None]:
         """The input of each accumulator, with the times for those that look at them."""
@@ -153,8 +180,11 @@ class WindowAggregateOperator(Operator):
         progress = self.progress
         if watermark <= progress.frontier:
             return self._passed_on(progress.frontier)
+        before = progress.frontier
         if watermark != END_OF_TIME:
             progress.frontier = watermark
+        for updates in self.updates:
+            updates.passing(before, watermark)
         while (end := self._next_end()) is not None and self.window.closes_at(end) <= watermark:
             try:
                 self._close(end)
@@ -180,6 +210,8 @@ class WindowAggregateOperator(Operator):
         return max(first, self.window.next_end(self.progress.closed_through)) if self.window.overlaps else first
 
     def _close(self, end: int) -> None:
+        for updates in self.updates:
+            updates.closing(end)
         if self._totals is not None:
             entries = self._totals.window(end)
             if entries is not None:
@@ -196,10 +228,23 @@ class WindowAggregateOperator(Operator):
     def _emit_results(self, entries: Entries) -> None:
         if not self.on_close.behind:
             return
-        # Behind the frontier, always: what is downstream has closed all that the frontier had passed.
-        timestamp = min(entries.pane.end - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
-        for batch in self._result_batches(entries, timestamp):
+        for batch in self._result_batches(entries, self._event_time(entries)):
             self.on_close.process(batch)
+
+    def _emit_update(self, updates: Updates, entries: Entries, kind: str) -> None:
+        header = [(RESULT_HEADER, kind.encode())]
+        for batch in self._result_batches(entries, self._event_time(entries)):
+            updates.process(batch.with_added_headers([header] * len(batch)))  # type: ignore[list-item]
+
+    def _event_time(self, entries: Entries) -> int:
+        """Behind the frontier, always: what is downstream has closed all that the frontier had passed."""
+        return min(entries.pane.end - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
+
+    def restored(self) -> None:
+        """The state was read back: rows of windows that were closed are dropped by what was persisted (R25)."""
+        self.store.drop_through(self.progress.closed_through)
+        for updates in self.updates:
+            updates.restored(self._first_open_end())
 
     def open_results(self) -> Iterator[Batch]:
         """What the open windows would give if they closed now, oldest first; for looking at."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from streamkit.eventtime.duration import duration_text
 from streamkit.plan.names import changelog_topic, repartition_topic
-from streamkit.plan.nodes import EventTime, Globally, Node, Repartition, Sink, Source, WindowAggregate, describe
+from streamkit.plan.nodes import EventTime, Globally, Node, Repartition, Sink, Source, WindowAggregate
 from streamkit.plan.topology import SubTopology, Topology
+from streamkit.plan.types import describe
 from streamkit.plan.views import view_of
 
 

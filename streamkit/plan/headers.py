@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamkit.plan.nodes import Node, OnClose, Records, Repartition, Sink
+from streamkit.plan.nodes import Node, OnClose, OnUpdate, Records, Repartition, Sink
 from streamkit.plan.topology import Topology
 
 
@@ -17,7 +17,7 @@ def headers_needed(topology: Topology, start: Repartition) -> bool:
     seen: set[int] = set()
     while todo:
         node = todo.pop()
-        if id(node) in seen or isinstance(node, OnClose):
+        if id(node) in seen or isinstance(node, OnClose | OnUpdate):
             continue
         seen.add(id(node))
         if isinstance(node, Sink | Records):

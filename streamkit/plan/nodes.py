@@ -11,22 +11,19 @@ KeyBy and Globally are where the graph is cut: a repartition topic stands behind
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import polars as pl
 
 from streamkit.errors import DeclarationError, SchemaError
+from streamkit.eventtime.duration import duration_text
 from streamkit.eventtime.windows import Window
 from streamkit.plan.aggregators import Aggregator
-from streamkit.plan.expressions import expression_text
 from streamkit.plan.topic import Topic
-from streamkit.record.schema import UNKNOWN, Field, Kind, Schema, field_of, is_row_type, schema_of
+from streamkit.plan.types import common_field, describe, field_of_key, python_type, returned_schema, type_name
+from streamkit.record.schema import UNKNOWN, Field, Kind, Schema, schema_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,7 @@ class Map(Unary):
 
     @property
     def schema(self) -> Schema:
-        return _returned_schema(self.fn)
+        return returned_schema(self.fn)
 
     @property
     def label(self) -> str:
@@ -135,7 +132,7 @@ class FlatMap(Unary):
 
     @property
     def schema(self) -> Schema:
-        return _returned_schema(self.fn, element=True)
+        return returned_schema(self.fn, element=True)
 
     @property
     def label(self) -> str:
@@ -213,7 +210,7 @@ class Merge(Node):
             return UNKNOWN
         if len({tuple(schema.fields) for schema in schemas}) > 1 or any(schema.open for schema in schemas):
             return schemas[0] if all(schema == schemas[0] for schema in schemas) else Schema({}, open=True, type=schemas[0].type)
-        return Schema({name: _common([s.fields[name] for s in schemas]) for name in schemas[0].names}, type=schemas[0].type)
+        return Schema({name: common_field([s.fields[name] for s in schemas]) for name in schemas[0].names}, type=schemas[0].type)
 
     @property
     def key_type(self) -> Any:
@@ -345,6 +342,11 @@ class WindowAggregate(Node):
         taken = {*self.key.key_columns, "window_start", "window_end"}
         if clash := sorted(taken & set(self.outputs)):
             raise SchemaError(f"aggregate '{self.name}': output {clash} has the name of a key or window column")
+        if _holds_updates(self.keyed):
+            raise DeclarationError(
+                f"aggregate '{self.name}' is over on_update(): an update replaces the one before, and an aggregate would "
+                "count both. Aggregate on_close() instead"
+            )
         if not self.outputs:
             raise DeclarationError(f"aggregate '{self.name}' has no outputs: give at least one, such as n=sk.count()")
         for output, aggregator in self.outputs.items():
@@ -383,6 +385,22 @@ class OnClose(Unary):
 
 
 @dataclass(frozen=True, eq=False)
+class OnUpdate(Unary):
+    """The present result of each window and key that changed: ``every_ms`` by the wall clock, or per record, or with each
+    commit."""
+
+    input: WindowAggregate
+    every_ms: int | None = None
+    per_record: bool = False
+
+    @property
+    def label(self) -> str:
+        if self.per_record:
+            return "on_update(every=record)"
+        return "on_update()" if self.every_ms is None else f"on_update(every={duration_text(self.every_ms)})"
+
+
+@dataclass(frozen=True, eq=False)
 class Late(Unary):
     """The original records that were late for all of their windows."""
 
@@ -409,75 +427,18 @@ class Sink(Unary):
         return f"to({self.topic.name})"
 
 
-def describe(step: Any) -> str:
-    """An expression or a function as a user would recognise it."""
-    if isinstance(step, pl.Expr):
-        return expression_text(step)
-    name: str = getattr(step, "__qualname__", type(step).__name__).rpartition("<locals>.")[2]
-    return "lambda" if name == "<lambda>" else name
-
-
-_TYPES: dict[Kind, Any] = {Kind.INT: int, Kind.FLOAT: float, Kind.BOOL: bool, Kind.STR: str, Kind.BYTES: bytes}
-
-
-def python_type(field: Field) -> Any:
-    return _TYPES.get(field.kind, Any)
-
-
-def type_name(row_type: Any) -> str:
-    """A row type as messages call it; None is what nothing is known of."""
-    return "unknown" if row_type is None else str(getattr(row_type, "__name__", row_type))
+def _holds_updates(node: Node) -> bool:
+    """Whether records here may be updates of one another."""
+    return isinstance(node, OnUpdate) or (not isinstance(node, OnClose) and any(map(_holds_updates, node.inputs)))
 
 
 def keyed_upstream(node: Node) -> Keyed | None:
     """The node that gave records the key that they have here; None if it is the key of a topic (or of several streams)."""
     while not isinstance(node, Repartition):
-        if isinstance(node, OnClose | Late):
+        if isinstance(node, OnClose | OnUpdate | Late):
             node = node.input.key
         elif isinstance(node, ByRecordKey) or (isinstance(node, Unary) and not isinstance(node, Keyed)):
             node = node.input
         else:
             return None
     return node
-
-
-def field_of_key(key_type: Any) -> Field:
-    """A key may always be null: a null key is a group of its own."""
-    found = field_of(key_type)
-    kind = found.kind if found.kind in _TYPES else Kind.ANY
-    return Field(kind, nullable=True, type=key_type)
-
-
-def _common(fields: list[Field]) -> Field:
-    nullable = any(field.nullable for field in fields)
-    if len({field.kind for field in fields}) > 1:
-        return Field(Kind.ANY, nullable=True)
-    return Field(fields[0].kind, nullable, fields[0].type)
-
-
-def returned_type(fn: Callable[..., Any]) -> Any:
-    """The return annotation of a function, or Any; a class returns itself."""
-    if inspect.isclass(fn):
-        return fn
-    try:
-        return typing.get_type_hints(fn if inspect.isroutine(fn) else type(fn).__call__).get("return", Any)
-    except (NameError, TypeError, AttributeError):  # annotations that cannot be resolved here say nothing
-        return Any
-
-
-def _returned_schema(fn: Callable[..., Any], *, element: bool = False) -> Schema:
-    annotation = returned_type(fn)
-    if element:
-        arguments = typing.get_args(annotation)
-        annotation = arguments[0] if arguments else Any
-    return schema_of(annotation) if is_row_type(annotation) else UNKNOWN
-
-
-def has_default(row_type: Any, name: str) -> bool:
-    """Whether a field of a Model or dataclass may be left out."""
-    if isinstance(row_type, type) and issubclass(row_type, msgspec.Struct):
-        return not next(info for info in msgspec.structs.fields(row_type) if info.name == name).required
-    if dataclasses.is_dataclass(row_type):
-        info = next(info for info in dataclasses.fields(row_type) if info.name == name)
-        return info.default is not dataclasses.MISSING or info.default_factory is not dataclasses.MISSING
-    return False

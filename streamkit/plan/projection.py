@@ -20,6 +20,7 @@ from streamkit.plan.nodes import (
     Map,
     Node,
     OnClose,
+    OnUpdate,
     Records,
     Repartition,
     Select,
@@ -59,7 +60,7 @@ def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
         case WindowAggregate():
             inputs = [aggregator.input for aggregator in node.outputs.values() if aggregator.input is not None]
             return _union(wanted, _roots(inputs))  # wanted: by late(), which hands the records themselves on
-        case OnClose():
+        case OnClose() | OnUpdate():
             return NOTHING
         case Late():
             return wanted

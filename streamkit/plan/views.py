@@ -14,6 +14,7 @@ from streamkit.plan.nodes import (
     Map,
     Node,
     OnClose,
+    OnUpdate,
     Records,
     Repartition,
     Select,
@@ -63,4 +64,4 @@ def _from_columns(node: Node) -> bool:
     closed = not node.schema.open
     while isinstance(node, Filter) and isinstance(node.predicate, pl.Expr):
         node = node.input
-    return closed and isinstance(node, Select | OnClose)
+    return closed and isinstance(node, Select | OnClose | OnUpdate)

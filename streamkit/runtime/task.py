@@ -201,6 +201,23 @@ class Task:
         for writer in self.chain.writers:
             yield writer, TaskWord(self.id.sub_topology, self.id.partition, writer.watermark, state.value)
 
+    # ---- results of open windows
+
+    def tell_due_updates(self, now: float) -> None:
+        """Tells what `on_update(every=...)` has to tell by now, monotonic seconds."""
+        for operator in self.chain.aggregates.values():
+            for updates in operator.updates:
+                if updates.is_due(now):
+                    updates.tell(operator.progress.frontier, now)
+                    self.touched = True
+
+    def tell_updates(self, now: float) -> None:
+        """What `on_update()` tells with each commit."""
+        for operator in self.chain.aggregates.values():
+            for updates in operator.updates:
+                if updates.every_ms is None:
+                    updates.tell(operator.progress.frontier, now)
+
     # ---- what a commit writes
 
     def offsets(self) -> dict[TopicPartition, Committed]:
@@ -321,7 +338,7 @@ class Task:
     def restored(self) -> None:
         """All changelogs were read: rows of windows that were closed are dropped by what was persisted (R25)."""
         for operator in self.chain.aggregates.values():
-            operator.store.drop_through(operator.progress.closed_through)
+            operator.restored()
             self.time.restore(operator.progress.frontier)  # restored time stands, whoever was idle then
 
     @property

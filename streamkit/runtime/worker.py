@@ -207,6 +207,7 @@ class Worker:
         self._committer.remember_epochs(running)
         for task in running:
             task.advance()
+            task.tell_due_updates(self._clock.monotonic())
 
     # ---- ends
 

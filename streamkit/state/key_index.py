@@ -55,6 +55,11 @@ class ObjectKeys:
         column = keys if isinstance(keys, list) else keys.tolist()
         return np.fromiter(map(self._slots.__getitem__, _exact(column)), np.int64, len(column))
 
+    def find(self, keys: Keys) -> Slots:
+        """Slots of these keys, -1 for those that are not there."""
+        column = keys if isinstance(keys, list) else keys.tolist()
+        return np.fromiter((self._slots.get(key, -1) for key in _exact(column)), np.int64, len(column))
+
     def keys(self) -> list[Any]:
         """In slot order."""
         return [key.value if type(key) is _Exact else key for key in self._slots]
@@ -92,6 +97,22 @@ class IntKeys:
         todo = np.flatnonzero((found < 0) | (self._table_keys[places] != keys))
         if len(todo):  # collisions and new keys only
             self._probe(keys, places, found, todo)
+        return found
+
+    def find(self, keys: Keys) -> Slots:
+        """Slots of these keys, -1 for those that are not there."""
+        if isinstance(keys, list):  # nulls among them
+            found = np.full(len(keys), -1, np.int64)
+            ints = [index for index, key in enumerate(keys) if type(key) is int]
+            found[ints] = self.find(np.array([keys[index] for index in ints], np.int64))
+            return found
+        places = self._hash(keys)
+        found = self._table_slots[places]
+        todo = np.flatnonzero((found >= 0) & (self._table_keys[places] != keys))
+        while len(todo):
+            places[todo] = (places[todo] + 1) & self._mask
+            found[todo] = self._table_slots[places[todo]]
+            todo = todo[(found[todo] >= 0) & (self._table_keys[places[todo]] != keys[todo])]
         return found
 
     def _probe(self, keys: Int64s, places: Int64s, found: Slots, todo: Int64s) -> None:
@@ -148,6 +169,31 @@ class IntKeys:
 
 
 KeyIndex = IntKeys | ObjectKeys
+
+
+class KeySet:
+    """Keys that were seen, each once, in the order of first sight."""
+
+    __slots__ = ("_index",)
+
+    def __init__(self) -> None:
+        self._index: KeyIndex | None = None
+
+    def add(self, keys: Keys) -> None:
+        if self._index is None:
+            self._index = index_for(keys)
+        self._index = fitting(self._index, keys)
+        self._index.slots(keys)
+
+    def keys(self) -> Keys:
+        return [] if self._index is None else self._index.keys()
+
+
+def fitting(index: KeyIndex, keys: Keys) -> KeyIndex:
+    """The index itself, or one with the same slots that can also take these keys: a null among int keys needs a dict."""
+    if isinstance(index, IntKeys) and isinstance(keys, list):
+        return ObjectKeys(index.keys().tolist())
+    return index
 
 
 def index_for(keys: Keys, expected: int = 0) -> KeyIndex:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from streamkit.record.columns import Column
 from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError, Cells
-from streamkit.state.key_index import IntKeys, KeyIndex, Keys, ObjectKeys, Slots, index_for
+from streamkit.state.key_index import KeyIndex, Keys, Slots, fitting, index_for
 
 Int64s = npt.NDArray[np.int64]
 CountsIn = Callable[[int], tuple[int, int]]
@@ -64,8 +64,7 @@ class Pane:
 
     def slots(self, keys: Keys) -> Slots:
         """Slots of these keys; unseen keys get new ones with initial cells."""
-        if isinstance(self.index, IntKeys) and isinstance(keys, list):
-            self.index = ObjectKeys(self.index.keys().tolist())  # a null among int keys: a dict holds both
+        self.index = fitting(self.index, keys)
         slots = self.index.slots(keys)
         if len(self.index) > self._capacity:
             self._grow()
@@ -91,6 +90,16 @@ class Pane:
             except CannotAddError as error:
                 raise CannotMergeError(entries.keys[error.index], error.reason) from error
         return slots
+
+    def merge_found(self, keys: Keys, other: Pane) -> None:
+        """Adds what another pane holds of these keys, which are all of this one's."""
+        found = other.index.find(keys)
+        here = np.flatnonzero(found >= 0)
+        for acc, cells, others in zip(self._accumulators, self.cells, other.cells, strict=True):
+            try:
+                acc.merge(cells, here, [cell[found[here]] for cell in others])
+            except CannotAddError as error:
+                raise CannotMergeError(keys[here[error.index]], error.reason) from error
 
     def entries(self, pane: PaneId, slots: Slots | None = None) -> Entries:
         """The rows at these slots, or all of them (then views, not copies)."""
@@ -120,6 +129,7 @@ class _Update:
     id: PaneId
     pane: Pane
     size_before: int
+    keys: Keys
     slots: Slots
     inputs: Sequence[Column | None]
     at: Int64s | None
@@ -169,9 +179,12 @@ class WindowStore:
 
     # ---- records
 
-    def update(self, pane_ends: Int64s, since: Int64s | None, keys: Keys, inputs: Sequence[Column | None]) -> None:
-        """Adds a batch in record order. ``since`` is that of `PaneId`, None where every record counts from the pane's first
-        window on. CannotAddError names the index within the batch."""
+    def update(
+        self, pane_ends: Int64s, since: Int64s | None, keys: Keys, inputs: Sequence[Column | None]
+    ) -> list[tuple[PaneId, Keys]]:
+        """Adds a batch in record order; gives the panes that changed, each with the keys of its records. ``since`` is that of
+        `PaneId`, None where every record counts from the pane's first window on. CannotAddError names the index within the
+        batch."""
         updates = [self._prepare(pane, at, keys, inputs) for pane, at in self._groups(pane_ends, since)]
         try:
             for update in updates:
@@ -184,6 +197,7 @@ class WindowStore:
             for acc, cells, column in zip(self.accumulators, update.pane.cells, update.inputs, strict=True):
                 acc.add(cells, update.slots, column)
             update.pane.mark(update.slots)
+        return [(update.id, update.keys) for update in updates]
 
     def _groups(self, pane_ends: Int64s, since: Int64s | None) -> Iterator[tuple[PaneId, Int64s | None]]:
         """(pane, positions) for each pane of a batch, oldest first; positions None if it is the only one."""
@@ -209,7 +223,7 @@ class WindowStore:
             keys = _take_keys(keys, at)
             inputs = [None if column is None else column.take(at) for column in inputs]
         pane = self._pane(pane_id, keys)
-        return _Update(pane_id, pane, len(pane), pane.slots(keys), inputs, at)
+        return _Update(pane_id, pane, len(pane), keys, pane.slots(keys), inputs, at)
 
     def _undo(self, update: _Update) -> None:
         """Takes back the slots that a refused batch had made, or its keys would show up as empty results."""
@@ -243,6 +257,15 @@ class WindowStore:
 
     def get(self, pane: PaneId) -> Entries:
         return self._panes[pane].entries(pane)
+
+    def total(self, start: int, end: int, keys: Keys) -> Entries:
+        """The rows of these keys, each given once, in the window [start, end): what its panes hold at this moment."""
+        total = Pane(self.accumulators, keys, len(keys))
+        total.slots(keys)
+        for pane_id in self.panes:
+            if start < pane_id.end <= end and pane_id.since <= end:
+                total.merge_found(keys, self._panes[pane_id])
+        return total.entries(PaneId(end, end))
 
     def results(self, entries: Entries) -> list[Column]:
         return [acc.result(cells) for acc, cells in zip(self.accumulators, entries.cells, strict=True)]

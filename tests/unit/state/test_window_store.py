@@ -16,7 +16,7 @@ from streamkit.record.schema import Kind
 from streamkit.state.accumulators import CannotAddError
 from streamkit.state.changelog import REWRITE_SLACK_ROWS, BlockChangelog
 from streamkit.state.functions import accumulator
-from streamkit.state.key_index import IntKeys, ObjectKeys
+from streamkit.state.key_index import IntKeys, KeySet, ObjectKeys
 from streamkit.state.time_record import TimeRecord
 from streamkit.state.window_store import WindowStore
 
@@ -245,3 +245,20 @@ def test_equal_numbers_of_different_types_are_different_keys() -> None:
     (entries,) = store.entries()
     counts = store.results(entries)[0].to_list()
     assert list(zip(map(repr, entries.keys), counts, strict=True)) == [("1", 2), ("True", 2), ("1.0", 2), ("'1'", 1), ("None", 2)]
+
+
+@given(st.lists(st.one_of(st.integers(-5, 5), st.none())), st.lists(st.one_of(st.integers(-9, 9), st.none())))
+def test_keys_are_found_without_being_entered(entered: list[int | None], asked: list[int | None]) -> None:
+    seen = KeySet()
+    for key in entered:  # an int first, then perhaps a null: from a table to a dict
+        seen.add(np.array([key]) if key is not None else [None])
+    assert list(seen.keys()) == list(dict.fromkeys(entered))
+    for index in (ObjectKeys(dict.fromkeys(entered)), IntKeys()):
+        ints = [key for key in dict.fromkeys(entered) if key is not None]
+        inside: list[Any] = list(dict.fromkeys(entered)) if isinstance(index, ObjectKeys) else ints
+        index.slots(inside if isinstance(index, ObjectKeys) else np.array(ints, np.int64))
+        size = len(index)
+        assert index.find(asked).tolist() == [inside.index(key) if key in inside else -1 for key in asked]
+        only = [key for key in asked if key is not None]
+        assert index.find(np.array(only, np.int64)).tolist() == [inside.index(key) if key in inside else -1 for key in only]
+        assert len(index) == size
