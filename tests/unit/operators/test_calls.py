@@ -84,7 +84,7 @@ def test_calls_do_not_grow_with_the_records_of_a_batch(keyed: str, minutes: int,
     assert grown == {}
 
 
-@pytest.mark.parametrize("keyed, limit", [("column", 900), ("record-key", 500), ("globally", 900)])
+@pytest.mark.parametrize("keyed, limit", [("column", 1_000), ("record-key", 560), ("globally", 1_000)])
 def test_a_batch_takes_some_hundred_calls_with_its_commits(keyed: str, limit: int) -> None:
     """Through a repartition topic it takes two tasks and two transactions."""
     found = calls_with(keyed, RECORDS, minutes=1)
