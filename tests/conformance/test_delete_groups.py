@@ -11,7 +11,7 @@ from streamkit.kafka.client import Committed, TopicPartition
 from tests.conformance.world import PATIENCE_S, World
 
 
-def test_a_group_with_members_cannot_be_deleted(world: World):
+def test_a_group_with_members_cannot_be_deleted(world: World, protocol: str):
     group, topic = world.name("group"), world.topic()
     consumer, _ = world.member(group, topic)
     with pytest.raises(FatalError) as caught:

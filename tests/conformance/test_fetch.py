@@ -194,7 +194,7 @@ def test_a_partition_that_does_not_exist_gives_nothing(world: World):
     assert (values(got), set(ends)) == ([b"a"], {there})
 
 
-def test_partitions_are_paused_when_they_are_assigned(world: World):
+def test_partitions_are_paused_when_they_are_assigned(world: World, protocol: str):
     group, topic = world.name("group"), world.topic()
     tp = TopicPartition(topic, 0)
     world.write(topic, b"a")
@@ -229,7 +229,7 @@ def test_pause_and_resume_lose_and_repeat_nothing(world: World):
         assert [record.offset for record in got if record.tp == tp] == list(range(20))
 
 
-def test_seek_goes_back_and_forward(world: World):
+def test_seek_goes_back_and_forward(world: World, protocol: str):
     group, topic = world.name("group"), world.topic()
     tp = TopicPartition(topic, 0)
     world.write(topic, *(b"%d" % i for i in range(10)))

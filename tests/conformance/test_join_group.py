@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
-from streamkit.kafka.client import TopicPartition
-from tests.conformance.world import Listener, World
+from streamkit.errors import RetriableError
+from streamkit.kafka.client import NewTopic, TopicPartition
+from tests.conformance.world import PATIENCE_S, Listener, World
 
 
 def partitions_of(listener: Listener) -> list[int]:
     return [tp.partition for tp in listener.held]
 
 
-def test_the_only_member_gets_everything(world: World):
+def test_the_only_member_gets_everything(world: World, protocol: str):
     topic = world.topic(3)
     consumer, listener = world.member(world.name("group"), topic, 3)
     assert listener.calls == [("assigned", [TopicPartition(topic, p) for p in range(3)])]
     assert consumer.group_metadata().generation >= 1
 
 
-def test_nobody_is_a_member_before_the_first_poll(world: World):
+def test_nobody_is_a_member_before_the_first_poll(world: World, protocol: str):
     group = world.name("group")
     consumer, listener = world.consumer(group, [world.topic()])
     metadata = consumer.group_metadata()
@@ -27,16 +30,16 @@ def test_nobody_is_a_member_before_the_first_poll(world: World):
     assert listener.calls == []
 
 
-def test_group_metadata_tells_the_member(world: World):
+def test_group_metadata_tells_the_member(world: World, protocol: str):
     group, topic = world.name("group"), world.topic()
     consumer, _ = world.member(group, topic)
     metadata = consumer.group_metadata()
     assert metadata.group_id == group
-    assert metadata.generation == 1
+    assert metadata.generation == (1 if protocol == "classic" else 2)  # seen on Kafka 4.3
     assert metadata.member_id
 
 
-def test_two_members_share_by_range(world: World):
+def test_two_members_share_by_range(world: World, protocol: str):
     """Per topic, contiguous, in the order of the member ids; the first member has one more."""
     group, topic = world.name("group"), world.topic(5)
     members = [world.consumer(group, [topic]) for _ in range(2)]
@@ -47,7 +50,7 @@ def test_two_members_share_by_range(world: World):
     assert len(generations) == 1
 
 
-def test_topics_with_equally_many_partitions_stay_together(world: World):
+def test_topics_with_equally_many_partitions_stay_together(world: World, protocol: str):
     group, left, right = world.name("group"), world.topic(4), world.topic(4)
     members = [world.consumer(group, [left, right]) for _ in range(2)]
     world.settle(members, lambda: [len(listener.held) for _, listener in members] == [4, 4])
@@ -70,7 +73,7 @@ def test_a_joining_member_makes_the_other_give_back_everything_first(world: Worl
     assert first.group_metadata().generation == second.group_metadata().generation == generation + 1
 
 
-def test_in_on_revoked_the_member_is_still_of_the_old_generation(world: World):
+def test_in_on_revoked_the_member_is_still_of_the_old_generation(world: World, protocol: str):
     group, topic = world.name("group"), world.topic(2)
     first, first_listener = world.member(group, topic, 2)
     before = first.group_metadata()
@@ -96,7 +99,7 @@ def test_a_member_without_partitions_is_told_so(world: World):
     assert idle.calls[-1] == ("assigned", [])
 
 
-def test_a_callback_that_raises_makes_poll_raise(world: World):
+def test_a_callback_that_raises_makes_poll_raise(world: World, protocol: str):
     group, topic = world.name("group"), world.topic()
     consumer, listener = world.consumer(group, [topic])
 
@@ -106,3 +109,99 @@ def test_a_callback_that_raises_makes_poll_raise(world: World):
     listener.when_assigned = fail
     with pytest.raises(ZeroDivisionError):
         world.settle([(consumer, listener)], lambda: False)
+
+
+def test_with_the_consumer_protocol_a_joining_member_makes_the_other_give_back_only_what_it_gets(world: World):
+    world.protocol = "consumer"
+    group, topic = world.name("group"), world.topic(4)
+    members = [world.member(group, topic, 4), world.consumer(group, [topic])]
+    world.settle(members, lambda: [len(listener.held) for _, listener in members] == [2, 2])
+    (_, first), (_, second) = members
+    assert first.names() == ["assigned", "revoked"]
+    assert second.names() == ["assigned"]
+    assert first.calls[1][1] == second.held
+
+
+def test_with_the_consumer_protocol_a_member_without_partitions_is_not_told(world: World):
+    world.protocol = "consumer"
+    group, topic = world.name("group"), world.topic(1)
+    members = [world.consumer(group, [topic]) for _ in range(2)]
+    world.settle(members, lambda: sum(len(listener.held) for _, listener in members) == 1)
+    world.settle(members, lambda: all(consumer.group_metadata().generation == 3 for consumer, _ in members))
+    assert all(partitions for _, listener in members for _, partitions in listener.calls)
+
+
+def test_with_the_consumer_protocol_reading_goes_on_where_nothing_changes(world: World):
+    """Partitions that a member keeps are neither paused nor read again."""
+    world.protocol = "consumer"
+    group, topic = world.name("group"), world.topic(2)
+    tps = [TopicPartition(topic, p) for p in range(2)]
+    for tp in tps:
+        world.write(topic, *(b"%d" % i for i in range(5)), partition=tp.partition)
+    first, listener = world.member(group, topic, 2)
+    for tp in tps:
+        first.seek(tp, 0)
+    first.resume(tps)
+    world.drain(first, tps)
+    second = world.consumer(group, [topic])
+    world.settle([(first, listener), second], lambda: len(listener.held) == len(second[1].held) == 1)
+    [kept] = listener.held
+    world.write(topic, b"later", partition=kept.partition)
+    got, _ = world.drain(first, [kept])
+    assert [(record.tp, record.value) for record in got] == [(kept, b"later")]
+
+
+def test_a_third_member_gets_its_share(world: World, protocol: str):
+    group, topic = world.name("group"), world.topic(4)
+    members = [world.consumer(group, [topic]) for _ in range(3)]
+    world.settle(members, lambda: sorted(len(listener.held) for _, listener in members) == [1, 1, 2])
+    held = [tp.partition for _, listener in members for tp in listener.held]
+    assert sorted(held) == [0, 1, 2, 3]
+
+
+def test_members_get_only_topics_that_they_want(world: World, protocol: str):
+    group, left, right = world.name("group"), world.topic(2), world.topic(2)
+    members = [world.consumer(group, [left]), world.consumer(group, [right])]
+    world.settle(members, lambda: all(len(listener.held) == 2 for _, listener in members))
+    assert [{tp.topic for tp in listener.held} for _, listener in members] == [{left}, {right}]
+
+
+def test_a_topic_that_comes_later_is_shared_then(world: World, protocol: str):
+    group, later = world.name("group"), world.name("later")
+    member = world.consumer(group, [later])
+    for _ in range(3):
+        with suppress(RetriableError):  # that the topic is not there
+            member[0].poll(1, 0.1)
+    assert member[1].held == []
+    world.admin.create_topics([NewTopic(later, 2)], PATIENCE_S)
+
+    def both() -> bool:
+        return len(member[1].held) == 2
+
+    world.settle([member], both)
+
+
+def test_partitions_that_are_added_are_shared(world: World, protocol: str):
+    group, topic = world.name("group"), world.topic(1)
+    consumer, listener = world.member(group, topic)
+    world.add_partitions(topic, 3)
+    world.settle([(consumer, listener)], lambda: len(listener.held) == 3)
+    # The classic protocol takes everything back first; the other one only gives what is new.
+    assert listener.names() == (["assigned", "revoked", "assigned"] if protocol == "classic" else ["assigned", "assigned"])
+    if protocol == "consumer":
+        assert listener.calls[1][1] == [TopicPartition(topic, 1), TopicPartition(topic, 2)]
+
+
+def test_every_rebalance_is_a_new_generation(world: World, protocol: str):
+    group, topic = world.name("group"), world.topic(2)
+    first = world.member(group, topic, 2)
+    before = first[0].group_metadata().generation
+    second = world.consumer(group, [topic])
+    members = [first, second]
+
+    def settled() -> bool:
+        generations = {consumer.group_metadata().generation for consumer, _ in members}
+        return [len(listener.held) for _, listener in members] == [1, 1] and generations == {before + 1}
+
+    world.settle(members, settled)
+    assert len({consumer.group_metadata().member_id for consumer, _ in members}) == 2

@@ -9,7 +9,7 @@ from streamkit.kafka.client import Committed, TopicPartition
 from tests.conformance.world import PATIENCE_S, World, predecessor
 
 
-def test_nothing_is_committed_at_first(world: World):
+def test_nothing_is_committed_at_first(world: World, protocol: str):
     topic = world.topic(2)
     consumer, _ = world.member(world.name("group"), topic, 2)
     tps = [TopicPartition(topic, p) for p in range(2)]
@@ -43,7 +43,7 @@ def test_the_last_commit_counts(world: World):
     assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(3, "3")}
 
 
-def test_a_pending_offset_blocks_committed_until_the_transaction_ends(world: World):
+def test_a_pending_offset_blocks_committed_until_the_transaction_ends(world: World, protocol: str):
     topic = world.topic(2)
     tp, other = TopicPartition(topic, 0), TopicPartition(topic, 1)
     consumer, _ = world.member(world.name("group"), topic, 2)
@@ -76,7 +76,7 @@ def test_a_group_that_nobody_knows_has_no_offsets(world: World):
     assert world.admin.group_offsets(world.name("group"), PATIENCE_S) == {}
 
 
-def test_a_successor_waits_for_the_offsets_of_the_open_transaction(world: World):
+def test_a_successor_waits_for_the_offsets_of_the_open_transaction(world: World, protocol: str):
     """What a restart does: claim the transactional id, then ask for the committed offset."""
     group, topic, out = world.name("group"), world.topic(), world.topic()
     tp = TopicPartition(topic, 0)

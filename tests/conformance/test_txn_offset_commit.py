@@ -33,7 +33,7 @@ def test_offsets_of_an_aborted_transaction_are_dropped(world: World):
     assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(1, "kept")}
 
 
-def test_offsets_and_records_commit_together(world: World):
+def test_offsets_and_records_commit_together(world: World, protocol: str):
     topic, out = world.topic(), world.topic()
     tp = TopicPartition(topic, 0)
     consumer, _ = world.member(world.name("group"), topic)
@@ -78,7 +78,7 @@ def test_offsets_of_what_does_not_exist_abort(world: World, missing: str):
     assert consumer.committed([tp], PATIENCE_S) == {tp: None}
 
 
-def test_offsets_of_another_topic_can_be_committed(world: World):
+def test_offsets_of_another_topic_can_be_committed(world: World, protocol: str):
     """A broker does not check that a member owns what it commits (KIP-1287): the generation is the only fence."""
     group, topic, other = world.name("group"), world.topic(), world.topic()
     consumer, _ = world.member(group, topic)
@@ -114,7 +114,7 @@ def test_a_member_of_an_older_generation_is_refused(world: World):
     assert values(world.read(out)) == [b"afterwards"]
 
 
-def test_a_member_that_left_is_refused(world: World):
+def test_a_member_that_left_is_refused(world: World, protocol: str):
     group, topic, out = world.name("group"), world.topic(), world.topic()
     tp = TopicPartition(topic, 0)
     leaver, _ = world.member(group, topic)
@@ -125,7 +125,7 @@ def test_a_member_that_left_is_refused(world: World):
     assert stayer.committed([tp], PATIENCE_S) == {tp: None}
 
 
-def test_a_consumer_that_never_joined_is_refused(world: World):
+def test_a_consumer_that_never_joined_is_refused(world: World, protocol: str):
     """A broker would accept these offsets, unfenced (R10), so the client does not send them."""
     topic, out = world.topic(), world.topic()
     consumer, _ = world.consumer(world.name("group"), [topic])
@@ -143,7 +143,7 @@ def test_no_offsets_are_refused(world: World):
     producer.abort(PATIENCE_S)
 
 
-def test_a_member_commits_inside_on_revoked(world: World):
+def test_a_member_commits_inside_on_revoked(world: World, protocol: str):
     group, topic = world.name("group"), world.topic(2)
     tp = TopicPartition(topic, 0)
     consumer, listener = world.member(group, topic, 2)

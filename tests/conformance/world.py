@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +31,11 @@ from streamkit.kafka.memory.client.group_settings import GroupProtocol, GroupSet
 
 PATIENCE_S = 20.0
 HEARTBEAT_INTERVAL_MS = 100  # a rebalance is noticed by heartbeat: 3 s by default
-PROMPT = {"heartbeat.interval.ms": str(HEARTBEAT_INTERVAL_MS), "fetch.wait.max.ms": "50"}
+PROMPT = {
+    "heartbeat.interval.ms": str(HEARTBEAT_INTERVAL_MS),
+    "fetch.wait.max.ms": "50",
+    "topic.metadata.refresh.interval.ms": "500",
+}
 _Value = TypeVar("_Value")
 _Made = TypeVar("_Made", bound=Admin | Consumer | Producer | Reader)
 
@@ -92,6 +97,10 @@ class Listener:
 class Stranger(Protocol):
     """A member of a group in a process of its own, which may be killed."""
 
+    def has_joined(self) -> bool:
+        """Whether it has partitions."""
+        ...
+
     def kill(self) -> None:
         """As kill -9: it does not leave the group."""
         ...
@@ -142,6 +151,17 @@ class World:
 
     def stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
         """Joins the group from a process of its own; returns once it has partitions."""
+        stranger = self.new_stranger(group, topic, session_timeout_ms)
+        self.eventually(stranger.has_joined)
+        return stranger
+
+    def stranger_beside(self, member: Member, group: str, topic: str, session_timeout_ms: int) -> Stranger:
+        """As `stranger`, in a group that `member` is in already."""
+        stranger = self.new_stranger(group, topic, session_timeout_ms)
+        self.settle([member], stranger.has_joined)
+        return stranger
+
+    def new_stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
         raise NotImplementedError
 
     def differs(self, *, memory: _Value, real: _Value, why: str) -> _Value:
@@ -273,15 +293,14 @@ class MemoryWorld(World):
     def clean(self) -> None:
         self._cluster.clean()
 
-    def stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
+    def new_stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
         settings = GroupSettings(
             self.protocol, session_timeout_ms=session_timeout_ms, heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS
         )
         client = MemoryClient(self._cluster, client_id="stranger", group=settings)
-        member = client.consumer(group), Listener()
-        member[0].subscribe([topic], member[1])
-        self.settle([member], lambda: bool(member[1].held))
-        return EmbeddedStranger(client)
+        consumer, listener = client.consumer(group), Listener()
+        consumer.subscribe([topic], listener)
+        return EmbeddedStranger(client, (consumer, listener))
 
     def differs(self, *, memory: _Value, real: _Value, why: str) -> _Value:  # noqa: ARG002 - of the other world
         self.differences.append(why)
@@ -291,6 +310,12 @@ class MemoryWorld(World):
 @dataclass
 class EmbeddedStranger:
     client: MemoryClient
+    member: Member
+
+    def has_joined(self) -> bool:
+        consumer, listener = self.member
+        consumer.poll(1, 0)
+        return bool(listener.held)
 
     def kill(self) -> None:
         self.client.crash(expire=False)
@@ -330,7 +355,7 @@ class RealWorld(World):
     def clean(self) -> None:
         """It runs by itself."""
 
-    def stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
+    def new_stranger(self, group: str, topic: str, session_timeout_ms: int) -> Stranger:
         stranger = ForeignProcess(self._bootstrap, self.protocol, group, topic, session_timeout_ms)
         self._strangers.append(stranger)
         return stranger
@@ -364,15 +389,18 @@ while True:
 
     def __init__(self, bootstrap: str, protocol: str, group: str, topic: str, session_timeout_ms: int) -> None:
         arguments = [sys.executable, "-c", self.PROGRAM, bootstrap, protocol, group, topic, str(session_timeout_ms)]
-        self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"joined\n"
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
+        self._process = subprocess.Popen(arguments, stdout=self._said)
+
+    def has_joined(self) -> bool:
+        assert self._process.poll() is None, "it has ended"
+        self._said.seek(0)
+        return self._said.read().startswith(b"joined")
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._said.close()
 
 
 def predecessor(world: World, topic: str) -> tuple[Producer, str]:

@@ -36,6 +36,7 @@ class Process(Protocol):
     """What has a background of its own: a `MemoryClient`."""
 
     def background(self) -> float | None: ...
+    def living_members(self) -> list[tuple[str, str]]: ...
 
 
 class Cluster:
@@ -185,8 +186,13 @@ class Cluster:
             self._processes.append(process)
 
     def _on_time(self) -> float | None:
-        """Heartbeats first: who lives is never late."""
+        """Called when somebody asks for something, which may be long after it was due. So the heartbeats that would have come in
+        the meantime are taken for come: who lives is never late."""
         dues = [process.background() for process in self._processes]
+        now = self.broker.clock.monotonic()
+        for group_id, member_id in [member for process in self._processes for member in process.living_members()]:
+            if group_id in self.broker.groups:
+                self.broker.groups[group_id].membership.renew(member_id, now)
         timers.run_due(self.broker)
         return min((due for due in (*dues, timers.next_due(self.broker)) if due is not None), default=None)
 

@@ -16,6 +16,8 @@ from streamkit.kafka.memory.server.broker import Broker
 
 R = TypeVar("R")
 
+_SHORTEST_WAIT_S = 0.01
+
 
 class NoAnswer(Exception):  # noqa: N818 - not an error of the one who sees it: what happened to the request is not known
     """A request got no answer: it was lost, or its answer was. Whether the broker acted on it is not known."""
@@ -77,7 +79,8 @@ class Punctual(Direct):
     def wait(self, client_id: str, seen: int, deadline: float) -> bool:
         while True:
             due = self._be_on_time()
-            until = deadline if due is None else min(deadline, due)
+            soon = self._broker.clock.monotonic() + _SHORTEST_WAIT_S
+            until = deadline if due is None else min(deadline, max(due, soon))
             if super().wait(client_id, seen, until):
                 return True
             if until >= deadline:

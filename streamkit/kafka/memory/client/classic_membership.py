@@ -80,8 +80,8 @@ class ClassicMembership(Membership):
         now = self._link.clock.monotonic()
         if now < self._next_heartbeat:
             return
+        self._heartbeat_once()
         self._next_heartbeat = now + self._settings.heartbeat_interval_ms / 1000
-        self._send_heartbeat()
 
     def _send_heartbeat(self) -> None:
         """While the group is being rebalanced the member asks for its assignment instead."""

@@ -62,6 +62,11 @@ class MemoryConsumer:
         """What librdkafka's own thread does, see `Membership.background`."""
         return None if self._membership is None else self._membership.background()
 
+    def living_member(self) -> tuple[str, str] | None:
+        """Group and member id, while its heartbeats go on."""
+        membership = self._membership
+        return (self._group_id, membership.member_id) if membership is not None and membership.lives() else None
+
     @faulty
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self._fetcher.pause(partitions)

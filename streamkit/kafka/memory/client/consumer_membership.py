@@ -53,15 +53,11 @@ class ConsumerMembership(Membership):
         if self.generation > 0 and not self._to_say and now < self._next_heartbeat:
             return
         interval_ms = min(self._settings.heartbeat_interval_ms, self._interval_ms or self._settings.heartbeat_interval_ms)
+        self._heartbeat_once()
         self._next_heartbeat = now + interval_ms / 1000
-        self._heartbeat(says_what_it_has=self._to_say)
 
     def _send_heartbeat(self) -> None:
-        if self.generation > 0:
-            self._heartbeat(says_what_it_has=False)
-
-    def _heartbeat(self, *, says_what_it_has: bool) -> None:
-        joins = self.generation <= 0
+        joins, says_what_it_has = self.generation <= 0, self._to_say
         if not self.member_id:
             self.member_id = self._link.new_member_id()
         request = ConsumerHeartbeat(

@@ -52,6 +52,7 @@ class Membership(ABC):
         self._next_heartbeat = 0.0
         self._answer: BrokerError | None = None  # to a heartbeat that was sent beside the polls
         self._exceeded = False
+        self._beating = False
 
     # -- the thread that polls ----------------------------------------------------------------------------------------
 
@@ -129,18 +130,22 @@ class Membership(ABC):
 
     def background(self) -> float | None:
         """Sends a heartbeat if it is time, leaves if the polls stay away; returns when it wants to be called again."""
-        if not self.member_id or self._exceeded:
-            return None
+        if not self.member_id or self._exceeded or self._answer is not None:
+            return None  # the next poll has to do something first
         now = self._link.clock.monotonic()
         if self._too_late():
             self._exceeded = True
             with suppress(RetriableError, BrokerError):  # the session time-out does the same; the poll tells
                 self._send_leave(self._link.call("close", 0.0))
             return None
-        if now >= self._next_heartbeat and self._answer is None:
+        if now >= self._next_heartbeat and not self._beating:
             self._next_heartbeat = now + self._background_interval_s()
             self._beat()
         return self._next_heartbeat
+
+    def lives(self) -> bool:
+        """Whether its heartbeats go on: a member, and not one whose polls stay away."""
+        return bool(self.member_id) and not self._exceeded and not self._too_late()
 
     def _background_interval_s(self) -> float:
         return (self._settings.heartbeat_interval_ms or self._settings.session_timeout_ms / 3) / 1000
@@ -148,12 +153,22 @@ class Membership(ABC):
     def _beat(self) -> None:
         member = self.member_id, self.generation
         try:
-            self._send_heartbeat()
+            self._heartbeat_once()
         except NoAnswer:
             return  # the next one may get through
         except BrokerError as error:
             if error.code not in PASSING and (self.member_id, self.generation) == member:
                 self._answer = error
+
+    def _heartbeat_once(self) -> None:
+        """One at a time is under way: with an answer to another one between, it would be of the past."""
+        if self._beating:
+            return
+        self._beating = True
+        try:
+            self._send_heartbeat()
+        finally:
+            self._beating = False
 
     # -- what the protocols differ in ---------------------------------------------------------------------------------
 

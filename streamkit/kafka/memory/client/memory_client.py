@@ -78,6 +78,12 @@ class MemoryClient:
             return None
         return min((due for consumer in self._consumers if (due := consumer.background()) is not None), default=None)
 
+    def living_members(self) -> list[tuple[str, str]]:
+        """(group, member id) of the consumers whose heartbeats go on."""
+        if self._link.is_cut:
+            return []
+        return [member for consumer in self._consumers if (member := consumer.living_member()) is not None]
+
     def crash(self, *, expire: bool = True) -> None:
         """The process dies: nothing that was made here reaches the cluster any more, and its transaction stays open until
         a successor takes the transactional id. With `expire` its group memberships end at once, as after the session time-out."""

@@ -205,6 +205,12 @@ class ClassicGroup:
             return True
         return bool(late or expired)
 
+    def renew(self, member_id: str, now: float) -> None:
+        """Starts the session of a member anew, if it is one."""
+        member = self.members.get(member_id)
+        if member is not None:
+            member.deadline = now + member.request.session_timeout_ms / 1000
+
     def postpone(self, until: float) -> None:
         """Nobody expires before a session time-out after `until`: a coordinator that has just loaded starts all timers anew."""
         for member in self.members.values():

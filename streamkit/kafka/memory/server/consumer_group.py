@@ -222,6 +222,12 @@ class ConsumerGroup:
             self.remove(member_id)
         return bool(late)
 
+    def renew(self, member_id: str, now: float) -> None:
+        """Starts the session of a member anew, if it is one."""
+        member = self.members.get(member_id)
+        if member is not None and member.epoch != LEAVE_FOR_A_WHILE:
+            member.deadline = now + self._session_timeout_s
+
     def postpone(self, until: float) -> None:
         """Nobody expires before a session time-out after `until`: a coordinator that has just loaded starts all timers anew."""
         for member in self.members.values():
