@@ -19,6 +19,7 @@ def event_time(
     *,
     out_of_orderness: Duration = "0s",
     idle_after: Duration | None = None,
+    max_future: Duration | None = None,
 ) -> EventTime:
     """The event time of a source: a field, a function of the value, or the Kafka timestamp (``by`` left out).
 
@@ -27,12 +28,17 @@ def event_time(
     max(time) - out_of_orderness - 1 ms, per source partition (Flink's bounded out-of-orderness). ``idle_after``: a partition
     that is read to its end and silent for this long no longer holds time up; without it, it does so for ever.
 
+    ``max_future``: a record that is further ahead of the latest of its partition is an `EventTimeError` and does not move the
+    watermark: else one record of the year 2099 closes every window, and all that comes after it is late. It must be longer than
+    the longest pause in the data, or all that comes after a pause is refused; the first record of a partition is taken as it
+    is.
+
     A record whose time is missing, null or of another type stops the service (`EventTimeError`) or goes where ``on_error``
     says. `DeclarationError`: a duration that is malformed or negative.
 
     >>> import streamkit as sk
     >>> sk.event_time("bidtime", out_of_orderness="5s", idle_after="30s")
-    EventTime(by='bidtime', out_of_orderness_ms=5000, idle_after_ms=30000)
+    EventTime(by='bidtime', out_of_orderness_ms=5000, idle_after_ms=30000, max_future_ms=None)
     """
     if by is not None and not isinstance(by, str) and not callable(by):
         raise DeclarationError(f"event_time: expected the name of a field or a function, got {by!r}")
@@ -40,6 +46,7 @@ def event_time(
         by,
         duration_ms(out_of_orderness, what="event_time: out_of_orderness"),
         None if idle_after is None else duration_ms(idle_after, what="event_time: idle_after"),
+        None if max_future is None else duration_ms(max_future, what="event_time: max_future"),
     )
 
 

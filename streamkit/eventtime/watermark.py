@@ -40,6 +40,22 @@ class PartitionWatermark:
             return NO_TIME
         return self.max_timestamp - self.out_of_orderness_ms - 1
 
+    def too_far_ahead(self, timestamps: Int64s, max_future_ms: int) -> Int64s:
+        """The indices of records that are further ahead of the latest one before them than this; those do not count as before
+        the next. The first record of a partition has nothing to be measured by."""
+        if not len(timestamps):
+            return np.empty(0, np.int64)
+        latest = int(timestamps[0]) if self.max_timestamp == NO_TIME else self.max_timestamp
+        if int(timestamps.max()) <= latest + max_future_ms:  # the usual case, without looking at each
+            return np.empty(0, np.int64)
+        found = []
+        for index, timestamp in enumerate(timestamps.tolist()):
+            if timestamp > latest + max_future_ms:
+                found.append(index)
+            else:
+                latest = max(latest, timestamp)
+        return np.array(found, np.int64)
+
     def observe(self, timestamps: Int64s) -> Int64s | None:
         """Moves the watermark over a batch; gives the watermark *before* each record, int64 milliseconds.
 

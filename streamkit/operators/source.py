@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.errors import DecodeError, EventTimeError, RecordError
+from streamkit.eventtime.duration import duration_text
 from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP, PartitionWatermark
 from streamkit.kafka.client import RecordBatch
 from streamkit.operators import rows
 from streamkit.operators.event_time import milliseconds_of, scalar_ms
 from streamkit.operators.operator import Failures, Operator, place
 from streamkit.plan.nodes import EventTime
+from streamkit.record import instants
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column
 from streamkit.record.schema import ANY_FIELD, Kind, Schema
@@ -67,6 +69,8 @@ class SourceReader(Operator):
         if not len(batch):
             return None
         batch, timestamps = self._timed(batch)
+        if self._event_time.max_future_ms is not None:
+            batch, timestamps = self._not_too_far(batch, timestamps, watermark, self._event_time.max_future_ms)
         if not len(batch):
             return None
         batch.timestamps = timestamps
@@ -186,6 +190,26 @@ class SourceReader(Operator):
             self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
         kept = np.flatnonzero(good)
         return batch.take(kept), timestamps[kept]
+
+    def _not_too_far(
+        self, batch: Batch, timestamps: Int64s, watermark: PartitionWatermark, max_future_ms: int
+    ) -> tuple[Batch, Int64s]:
+        """Without the records that run far ahead of their partition: one of them would close what the others still need."""
+        ahead = watermark.too_far_ahead(timestamps, max_future_ms)
+        if not len(ahead):
+            return batch, timestamps
+        for index in ahead.tolist():
+            reason = (
+                f"event time {_instant_text(timestamps[index])} is more than max_future ({duration_text(max_future_ms)}) ahead "
+                "of the latest record of its partition"
+            )
+            self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
+        kept = np.delete(np.arange(len(batch)), ahead)
+        return batch.take(kept), timestamps[kept]
+
+
+def _instant_text(milliseconds: int) -> str:
+    return instants.datetime_of(int(milliseconds) * 1000).isoformat().replace("+00:00", "Z")
 
 
 def columns_decoder(decoding: Decoding) -> ColumnsDecoder | None:

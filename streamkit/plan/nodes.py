@@ -37,6 +37,7 @@ class EventTime:
     by: str | Callable[[Any], Any] | None = None
     out_of_orderness_ms: int = 0
     idle_after_ms: int | None = None
+    max_future_ms: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,3 +54,21 @@ def test_a_window_is_complete_when_a_record_at_its_end_plus_the_out_of_orderness
     assert watermark.watermark < 999
     watermark.observe(np.array([1_005], np.int64))
     assert watermark.watermark == 999
+
+
+@given(timestamps, st.integers(0, 40), st.lists(st.integers(0, 30), max_size=5))
+def test_what_runs_too_far_ahead_is_found_whatever_the_cuts(records: list[int], max_future_ms: int, cuts: list[int]) -> None:
+    expected, latest = [], None
+    for index, timestamp in enumerate(records):
+        if latest is not None and timestamp > latest + max_future_ms:
+            expected.append(index)
+        else:
+            latest = timestamp if latest is None else max(latest, timestamp)
+    watermark, found = PartitionWatermark(0), []
+    bounds = sorted({0, len(records), *(cut for cut in cuts if cut < len(records))})
+    for start, end in pairwise(bounds):
+        part = np.array(records[start:end], np.int64)
+        ahead = watermark.too_far_ahead(part, max_future_ms)
+        found += (ahead + start).tolist()
+        watermark.observe(np.delete(part, ahead))
+    assert found == expected
