@@ -127,6 +127,7 @@ KINDS: Final[dict[str, tuple[int, Draw]]] = {
     "group-coordinator-moves": (1, _lasting(0.1, 2.5)),
     "transaction-coordinator-moves": (1, _lasting(0.1, 2.5)),
     "leaders-move": (1, _lasting(0.1, 2.0)),
+    "logs-cleaned": (1, _lasting(0.0, 0.0)),
     # group
     "join": (1, _lasting(0.5, 4.0)),
     "leave": (2, _lasting(0.1, 2.0)),

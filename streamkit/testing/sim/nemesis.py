@@ -43,6 +43,7 @@ class Nemesis:
             "group-coordinator-moves": self._coordinators_move,
             "transaction-coordinator-moves": self._coordinators_move,
             "leaders-move": self._leaders_move,
+            "logs-cleaned": self._clean,
             "join": self._join,
             "leave": self._leave,
             "rolling-restart": self._rolling_restart,
@@ -181,6 +182,10 @@ class Nemesis:
 
     def _leaders_move(self, fault: Fault) -> None:
         self._world.cluster.move_leaders(fault.seconds)
+
+    def _clean(self, fault: Fault) -> None:  # noqa: ARG002
+        """Changelogs are compacted, and repartition topics cut where they may be."""
+        self._world.cluster.clean()
 
     def _join(self, fault: Fault) -> None:
         """One more worker for a while."""

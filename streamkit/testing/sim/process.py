@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from streamkit.errors import FinishedError, LostOffsetError, RecordError, StateError, StreamkitError, TopicError
 from streamkit.kafka.memory import MemoryClient
+from streamkit.runtime.deadlines import Deadlines
 from streamkit.runtime.failures import FailurePolicy, OnError
 from streamkit.runtime.topics import lay_out
 from streamkit.runtime.worker import Worker
@@ -27,7 +29,7 @@ STOPS: Final = (StateError, LostOffsetError, TopicError, RecordError, FinishedEr
 """Errors that come again after a restart: somebody has to look."""
 
 
-_LOOK_S: Final = 0.3
+_LOOK_S: Final = 0.25
 _LEAST_S: Final = 0.01
 
 
@@ -61,6 +63,7 @@ class Process:
         self._world = world
         self._ended = ended
         self._stopping = False
+        self._deadlines = Deadlines(_LOOK_S)
         self._tasks_made = 0
         self._client: MemoryClient | None = None
         self._fiber: Fiber = world.scheduler.spawn(self.client_id, self._body, delay)
@@ -79,11 +82,11 @@ class Process:
 
     # ---- from outside
 
-    def kill(self, why: str) -> None:
+    def kill(self, why: str, detail: str = "") -> None:
         """As by kill -9. Called from the hub."""
         if not self.is_alive:
             return
-        self.die(why)
+        self.die(why, detail)
         self._fiber.kill()
         self._background.kill()
 
@@ -107,20 +110,21 @@ class Process:
             self._client.crash(expire=False)
 
     def hang(self, request: str) -> None:
-        """The call that this request belongs to never returns; a watchdog ends the process at its deadline."""
+        """The call that this request belongs to never returns; the watchdog ends the process."""
         self._world.trace.add(self.client_id, "hangs", request)
-        patience = self._world.patience_s
-        scheduler = self._world.scheduler
-        scheduler.at(scheduler.now + patience, lambda: self.kill(f"stuck in {request}"))
-        scheduler.park()
+        self._world.scheduler.park()
 
     def _beat(self) -> None:
-        """The client library's own thread."""
+        """The other threads of the process: the client library's, and the watchdog's."""
         scheduler = self._world.scheduler
         try:
             while self.is_alive:
                 due = self._client.background() if self._client is not None else None
-                scheduler.sleep(_LOOK_S if due is None else max(due - scheduler.now, _LEAST_S))
+                overdue = self._deadlines.look(scheduler.now)
+                if overdue is not None:
+                    scheduler.at(scheduler.now, partial(self.kill, "stuck", str(overdue)))
+                    return
+                scheduler.sleep(_LOOK_S if due is None else min(max(due - scheduler.now, _LEAST_S), _LOOK_S))
         except Killed:
             return
 
@@ -155,7 +159,7 @@ class Process:
         """What runtime/service.py does, without signals and threads."""
         world = self._world
         teller = Teller(world.trace, self.client_id)
-        self._client = client = world.client(self.client_id)
+        self._client = client = world.client(self.client_id, self.slot.instance)
         admin = client.admin()
         layout = lay_out(world.topology, admin, world.settings, teller)
         admin.close()
@@ -168,6 +172,7 @@ class Process:
             teller,
             transactional_id=f"{world.topology.plan.app}-{self.slot.instance}-0",
             until_end=world.until_end,
+            guard=self._deadlines,
             new_incarnation=self._new_incarnation,
         )
         try:

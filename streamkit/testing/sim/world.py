@@ -15,7 +15,7 @@ from typing import Final
 from streamkit.config import EngineSettings
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory import Cluster, MemoryClient
-from streamkit.kafka.memory.client.group_settings import GroupSettings
+from streamkit.kafka.memory.client.group_settings import GroupProtocol, GroupSettings
 from streamkit.kafka.memory.cluster import LogRecord
 from streamkit.kafka.memory.server.log import Isolation
 from streamkit.kafka.memory.server.transaction import PREPARED, Transaction, TransactionState
@@ -26,6 +26,7 @@ from streamkit.testing.sim.faults import Bounds, Fault, draw_faults
 from streamkit.testing.sim.nemesis import Nemesis
 from streamkit.testing.sim.network import SimulatedNetwork
 from streamkit.testing.sim.observer import Observer
+from streamkit.testing.sim.pace import pace
 from streamkit.testing.sim.process import STOPS, Process, ProcessState, Slot
 from streamkit.testing.sim.scenario import Input, Scenario
 from streamkit.testing.sim.scheduler import Scheduler, SimulatedClock
@@ -43,6 +44,8 @@ _HEARTBEAT_MS: Final = 400
 _BROKER_LOOKS_S: Final = 0.2
 _LEAST_S: Final = 0.001
 _GLANCES: Final = 3
+_STATIC: Final = 0.2
+_ORPHAN_S: Final = 1.0
 _RESTARTS: Final = 60
 
 
@@ -84,6 +87,7 @@ def draw_settings(seed: int) -> EngineSettings:
     """Small time-outs, in the order of R20; batches small enough that records of one partition meet in several."""
     rng = stream(seed, "settings")
     return EngineSettings(
+        group_protocol=rng.choice(["classic", "classic", "consumer"]),
         commit_interval_ms=rng.choice([1, 20, 100, 250]),
         transaction_timeout_ms=rng.choice([1_500, 2_500]),
         session_timeout_ms=3_000,
@@ -119,14 +123,18 @@ class World:
         self.topology: Topology = scenario.topology()
         self.on_error = scenario.on_error
         self.until_end = False
+        self.is_static = stream(plan.seed, "static").random() < _STATIC
         self.scheduler = Scheduler(stream(plan.seed, "schedule"), self._version)
         self.clock = SimulatedClock(self.scheduler, START_MS)
         self.cluster = Cluster(self.clock)
+        self.cluster.broker.consumer_session_timeout_ms = self.settings.session_timeout_ms
+        self.cluster.broker.consumer_heartbeat_interval_ms = _HEARTBEAT_MS
         self.trace = Trace(self.scheduler)
         self.network = SimulatedNetwork(self.scheduler, stream(plan.seed, "network"), self.trace)
         self.appended: list[tuple[Input, Source]] = []
         self._source_by_number: dict[int, Source] = {}
         self.unnamed_errors: list[str] = []
+        self._left_open = Verdict()
         self._rng = stream(plan.seed, "world")
         self._slots: dict[str, Slot] = {}
         self._members: dict[str, Process] = {}
@@ -151,10 +159,13 @@ class World:
     @property
     def patience_s(self) -> float:
         """After this a call that does not return ends its process."""
-        return 1.5 * self.settings.deadline_s + 2.0
+        return 1.5 * self.settings.deadline_s + 3.0
 
-    def client(self, client_id: str) -> MemoryClient:
+    def client(self, client_id: str, instance: str) -> MemoryClient:
+        protocol: GroupProtocol = "consumer" if self.settings.group_protocol == "consumer" else "classic"
         group = GroupSettings(
+            protocol=protocol,
+            instance_id=instance if self.is_static else None,
             session_timeout_ms=self.settings.session_timeout_ms,
             heartbeat_interval_ms=_HEARTBEAT_MS,
             max_poll_interval_ms=self.settings.max_poll_interval_ms,
@@ -246,10 +257,10 @@ class World:
         over = max([one.at for one in self.inputs], default=0.0)
         self.scheduler.run(over)
         while not self.nemesis.is_idle:
-            self.scheduler.run(self.scheduler.now + _LOOK_EVERY_S)
+            self._run_a_while()
         quiet_from = self.scheduler.now
         while not self._is_done() and self.scheduler.now < quiet_from + BOUND_S:
-            self.scheduler.run(self.scheduler.now + _LOOK_EVERY_S)
+            self._run_a_while()
         settled_after = self.scheduler.now - quiet_from
         self.scheduler.run(self.scheduler.now + _TAIL_S)
         verdict = self._check_settled() if settled_after < BOUND_S else self._check_settled(must=True)
@@ -260,6 +271,22 @@ class World:
             self.plan, verdict, self.trace, settled_after, self.scheduler.now, len(self.appended), len(self.observer.commits),
             [f"{p.client_id}: {p.error}" for p in self.network.processes.values() if p.error is not None],
         )  # fmt: skip
+
+    def _run_a_while(self) -> None:
+        self.scheduler.run(self.scheduler.now + _LOOK_EVERY_S)
+        self._look_for_what_nobody_ends()
+
+    def _look_for_what_nobody_ends(self) -> None:
+        """R17: a worker that is back ends the transaction of its predecessor, whatever its time-out. So every open transaction
+        has an owner that is alive, or one that is about to be started again."""
+        self._left_open.looked("I7")
+        mine = {f"{self.topology.plan.app}-{process.slot.instance}-0" for process in self._members.values()}
+        now = self.scheduler.now
+        for open_one in self.cluster.broker.transactions.ongoing():
+            begun = open_one.deadline - open_one.timeout_ms / 1000
+            if open_one.transactional_id not in mine and now - begun > _ORPHAN_S and not self._left_open.violations:
+                what = f"the transaction of '{open_one.transactional_id}' is left open, and no worker has that id any more"
+                self._left_open.add("I7", Kind.STUCK, what)
 
     def _glance(self, verdict: Verdict) -> None:
         """A look in the midst of it, as soon as no marker is on its way."""
@@ -350,6 +377,8 @@ class World:
         verdict += atomic(self.observer.commits, [source for source in told if source is not None])
         verdict += single_writer(self.observer.commits)
         verdict += self.scenario.check(self)
+        verdict += pace(self.trace.entries, self.settings)
+        verdict += self._left_open
         for process in self.network.processes.values():
             if isinstance(process.error, STOPS):
                 verdict.add("I9", Kind.STUCK, f"{process.client_id} stopped without cause: {process.error}")
