@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import streamkit as sk
 from streamkit.clock import ManualClock
@@ -39,13 +40,20 @@ class Rig:
         on_error: OnError = "stop",
         on_lost_offset: OnLostOffset = "stop",
         until_end: bool = False,
+        protocol: Literal["classic", "consumer"] = "classic",
+        static: bool = False,
         **settings: int,
     ) -> None:
         self.clock = ManualClock()
         self.cluster = Cluster(self.clock)
         self.events = Recorder()
         self.topology = app.topology()
-        self.settings = sk.EngineSettings(**{"control_interval_ms": 0, "commit_interval_ms": 1, **settings})
+        self.settings = sk.EngineSettings(
+            **{"control_interval_ms": 0, "commit_interval_ms": 1, **settings},  # type: ignore[arg-type]  # all of them are numbers
+            group_protocol=protocol,
+            static_membership=static,
+        )
+        self._protocol: Literal["classic", "consumer"] = protocol
         self.processes: dict[str, Process] = {}
         self.crashes = 0
         self._on_error: OnError = on_error
@@ -58,7 +66,10 @@ class Rig:
     # ---- workers
 
     def join(self, name: str) -> Worker:
-        client = MemoryClient(self.cluster, client_id=name)
+        static = self.settings.static_membership
+        client = MemoryClient(
+            self.cluster, client_id=name, group_protocol=self._protocol, group_instance_id=name if static else None
+        )
         layout = lay_out(self.topology, client.admin(), self.settings, self.events)
         policy = FailurePolicy(self._on_error, self.events, on_lost_offset=self._on_lost_offset)
         worker = Worker(
@@ -74,8 +85,8 @@ class Rig:
         worker.drain()
         worker.close()
 
-    def crash(self, name: str) -> None:
-        self.processes.pop(name).client.crash()
+    def crash(self, name: str, *, expire: bool = True) -> None:
+        self.processes.pop(name).client.crash(expire=expire)
         self.crashes += 1
 
     # ---- stepping

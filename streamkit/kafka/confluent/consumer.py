@@ -2,22 +2,30 @@
 
 With the classic one every callback has the whole assignment. With KIP-848 callbacks are incremental, and so are the calls that
 answer them; librdkafka also tells, by an empty one, that nothing came.
+
+A static member that was killed is not released by KIP-848 before its session has expired, and its successor is refused until
+then. For librdkafka that refusal ends a consumer, so we make another one and ask again, for as long as a session may last.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import confluent_kafka as ck
 
-from streamkit.errors import RetriableError
+from streamkit.errors import DuplicateInstanceError, RetriableError
 from streamkit.kafka.client import Committed, GroupMetadata, Polled, RebalanceListener, TopicPartition
 from streamkit.kafka.confluent import group_metadata
 from streamkit.kafka.confluent.classify import classify, error_of
 from streamkit.kafka.confluent.committed import committed_of
-from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
+from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach, logger
 from streamkit.kafka.confluent.fetch import Fetch
 from streamkit.kafka.confluent.settings import ConnectionSettings
+
+_UNRELEASED: Final = "UNRELEASED_INSTANCE_ID"
+_UNRELEASED_PAUSE_S: Final = 0.5
 
 
 class GroupConsumer:
@@ -25,24 +33,47 @@ class GroupConsumer:
 
     def __init__(self, settings: ConnectionSettings, group_id: str) -> None:
         self._group_id = group_id
+        self._settings = settings
         self._incremental = settings.group_protocol == "consumer"
-        self.events = ErrorEvents(f"consumer of group '{group_id}'")
-        config = attach(settings.consumer_config(group_id), LogTap(debug=settings.debugs), self.events)
-        self._consumer = ck.Consumer(config)
-        self._fetch = Fetch(self._consumer, self.events, about=f"group '{group_id}'", incremental=self._incremental)
+        self._topics: list[str] = []
         self._listener: RebalanceListener | None = None
+        self._release_by: float | None = None  # until when a predecessor may still hold our instance id
+        self._connect()
+
+    def _connect(self) -> None:
+        self.events = ErrorEvents(f"consumer of group '{self._group_id}'")
+        tap = LogTap(debug=self._settings.debugs)
+        self._consumer = ck.Consumer(attach(self._settings.consumer_config(self._group_id), tap, self.events))
+        self._fetch = Fetch(self._consumer, self.events, about=f"group '{self._group_id}'", incremental=self._incremental)
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
-        self._listener = listener
-        self._consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        self._topics, self._listener = list(topics), listener
+        self._release_by = time.monotonic() + self._settings.session_timeout_ms / 1000
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def poll(self, max_records: int, timeout: float) -> Polled:
         """RetriableError also where librdkafka itself says nothing: if no broker is connected any more and nothing came."""
-        polled = self._fetch.poll(max_records, timeout)
+        try:
+            polled = self._fetch.poll(max_records, timeout)
+        except DuplicateInstanceError as error:
+            if error.code != _UNRELEASED or self._release_by is None or time.monotonic() > self._release_by:
+                raise
+            self._ask_again(error)
+            return Polled()
         all_down, self.events.all_down = self.events.all_down, False
         if all_down and not polled.batches and not polled.ends:
             raise RetriableError(self.events.lately() or "no broker is connected", code="_ALL_BROKERS_DOWN", call="poll")
         return polled
+
+    def _ask_again(self, error: DuplicateInstanceError) -> None:
+        logger.info("waiting for the session of a predecessor to expire: %s", error)
+        self._consumer.close()
+        time.sleep(_UNRELEASED_PAUSE_S)
+        self._connect()
+        self._subscribe()
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self._fetch.pause(partitions)
@@ -80,6 +111,7 @@ class GroupConsumer:
     # ---- rebalance callbacks: no exception leaves them (R12) ---------------------------------------------------------
 
     def _on_assign(self, _consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        self._release_by = None  # from now on the instance id is ours, and another one's is a second owner
         tps = _ours(partitions)
         taken = self._kept(lambda: self._fetch.assign_paused(tps))
         if taken and self._listener is not None and (tps or not self._incremental):

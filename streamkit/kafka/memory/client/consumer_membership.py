@@ -19,6 +19,7 @@ from streamkit.kafka.memory.server.consumer_group import LEAVE, LEAVE_FOR_A_WHIL
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.requests.consumer_group_heartbeat import consumer_group_heartbeat
 
+_UNRELEASED_PAUSE_S = 0.5
 _STEPS = 10  # more steps than a reconciliation has; the rest comes with the next poll
 
 
@@ -30,6 +31,9 @@ class ConsumerMembership(Membership):
         self._target: tuple[TopicPartition, ...] | None = None  # what we should have, where we do not have it yet
         self._interval_ms = 0  # as the coordinator wants it
         self._to_say = False  # that what we have has changed
+        # until when the one that holds our instance id may be a predecessor that was killed; None once we were a member
+        self._release_by: float | None = self._link.clock.monotonic() + self._settings.session_timeout_ms / 1000
+        self._ask_again_at = 0.0
 
     def _keep_up(self) -> None:
         for _ in range(_STEPS):
@@ -39,6 +43,10 @@ class ConsumerMembership(Membership):
                 if error.code in GONE:
                     self._lose()
                     continue
+                now = self._link.clock.monotonic()
+                if error.code == "UNRELEASED_INSTANCE_ID" and self._release_by is not None and now <= self._release_by:
+                    self._ask_again_at = now + _UNRELEASED_PAUSE_S
+                    return
                 if error.code in {"FENCED_INSTANCE_ID", "UNRELEASED_INSTANCE_ID"}:
                     raise DuplicateInstanceError(error.message, code=error.code, call="poll") from error
                 raise
@@ -50,7 +58,7 @@ class ConsumerMembership(Membership):
         if answer is not None:
             raise answer
         now = self._link.clock.monotonic()
-        if self.generation > 0 and not self._to_say and now < self._next_heartbeat:
+        if now < (self._next_heartbeat if self.generation > 0 and not self._to_say else self._ask_again_at):
             return
         interval_ms = min(self._settings.heartbeat_interval_ms, self._interval_ms or self._settings.heartbeat_interval_ms)
         self._heartbeat_once()
@@ -78,6 +86,7 @@ class ConsumerMembership(Membership):
 
     def _take_answer(self, answer: HeartbeatAnswer) -> None:
         self.generation = answer.member_epoch
+        self._release_by = None
         self._interval_ms = answer.heartbeat_interval_ms
         if answer.assignment is not None:
             self._target = answer.assignment
