@@ -12,6 +12,8 @@ from types import FrameType
 
 def main() -> None:
     """Entry point of the `streamkit` command."""
+    # Batches are small: Polars' own threads cost more than they bring, and several workers would fight over the processors.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # read when Polars is imported
     if os.getpid() == 1:
         # In a container the kernel drops a signal for which process 1 has no handler, so a stop during the imports below would be
         # lost, and the container killed after its grace period. A service installs its own handler when it starts.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 import typer
@@ -69,5 +71,11 @@ def dev(
         reload=reload,
     )
     effective = resolved(assignments(set_), config, None, arguments)
+    signal.signal(signal.SIGTERM, _interrupt)  # while an app runs, the service has its own handler
     with suppress(KeyboardInterrupt), Session(app, options, effective) as session:
         session.run()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+    """SIGTERM ends the command as Ctrl-C does."""
+    raise KeyboardInterrupt

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
 from streamkit.cli.config import config
 from streamkit.cli.dev import dev
+from streamkit.cli.exit_codes import BUG, exit_code, in_words
 from streamkit.cli.new import new
 from streamkit.cli.reset import reset
 from streamkit.cli.run import run
 from streamkit.cli.topology import topology
 from streamkit.errors import KafkaError, StreamkitError
 
-EXIT_CODES = (
-    "Exit codes: 0 done or drained; 1 an error that streamkit names in one line, wrong settings included; "
-    "2 wrong arguments; 75 a call of the Kafka client never returned, and the worker must be started again, as --workers does by "
-    "itself; 143 or 130 after a second SIGTERM or Ctrl-C, which do not wait."
-)
+EXIT_CODES = in_words()
 
 commands = typer.Typer(
     name="streamkit",
@@ -48,7 +46,7 @@ def options(*, version: Annotated[bool, typer.Option("--version", help="Print th
 
 
 def run_command_line() -> None:
-    """Runs the command; an error that streamkit raised on purpose is printed as it is, with exit code 1."""
+    """Runs the command; an error that streamkit raised on purpose is printed as it is. The exit code says what kind it was."""
     try:
         commands()
     except StreamkitError as error:
@@ -58,4 +56,7 @@ def run_command_line() -> None:
         is_told = isinstance(error, KafkaError) and not isinstance(cause, StreamkitError)
         if cause is not None and not is_told and str(cause) not in str(error):
             print(f"  caused by {type(cause).__name__}: {cause}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(exit_code(error))
+    except Exception:  # noqa: BLE001 - told in full, with a code of its own
+        traceback.print_exc()
+        sys.exit(BUG)

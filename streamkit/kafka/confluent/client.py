@@ -45,4 +45,4 @@ class ConfluentClient:
             return make()
         except (ck.KafkaException, TypeError, ValueError) as raised:
             text = raised.args[0].str() if isinstance(raised, ck.KafkaException) else str(raised)
-            raise ConfigError(f"kafka: librdkafka refuses the configuration: {text}") from raised
+            raise ConfigError(f"kafka: librdkafka refuses the configuration: {text}") from None

@@ -64,11 +64,13 @@ def test_lines_of_librdkafka_say_whose_they_are(capsys):
 
 def test_the_console_has_the_same_in_words(capsys):
     configure(json=False)
-    service_log(BOUND).event("failed", error="it broke", topic="bids", partition=2, offset=17)
+    log = service_log(BOUND)
+    log.event("record-skipped", error="it broke", topic="bids", partition=2, offset=17)
+    log.event("failed", error="it broke for good")  # which the command says itself
     text = capsys.readouterr().err
-    assert "failed" in text
-    for part in ("app=bids", "topic=bids", "partition=2", "offset=17", "it broke"):
+    for part in ("record-skipped", "app=bids", "topic=bids", "partition=2", "offset=17", "it broke"):
         assert part in text
+    assert "for good" not in text
 
 
 def test_lines_of_several_threads_do_not_mix(capsys):
