@@ -10,7 +10,8 @@ from streamkit.errors import GenerationError
 from streamkit.kafka.client import Committed, TopicPartition
 from tests.conformance.world import PATIENCE_S, Member, World
 
-SHORT = {"transaction_timeout_ms": 1_000, "session_timeout_ms": 1_500, "max_poll_interval_ms": 1_500}
+SHORT = {"transaction_timeout_ms": 1_000, "session_timeout_ms": 1_001, "max_poll_interval_ms": 1_001}
+TOO_LONG_S = 1.7
 
 
 def test_a_member_that_was_killed_is_replaced_after_its_session(world: World):
@@ -49,7 +50,7 @@ def test_who_works_on_a_batch_for_longer_than_its_session_stays(world: World):
 def late(world: World, group: str, topic: str) -> Member:
     """A member that has not polled for longer than it may."""
     member = world.member(group, topic, 2, **SHORT)
-    time.sleep(2.2)
+    time.sleep(TOO_LONG_S)
     return member
 
 
@@ -68,12 +69,33 @@ def test_who_does_not_poll_for_too_long_loses_everything(world: World, protocol:
     world.settle([member], lambda: len(member[1].held) == 2)  # it joins again
 
 
-def test_the_partitions_of_who_does_not_poll_go_to_others(world: World, protocol: str):
+def test_the_partitions_of_who_does_not_poll_go_to_others(world: World):
     group, topic = world.name("group"), world.topic(2)
     first = late(world, group, topic)
     other = world.consumer(group, [topic])
     world.settle([other], lambda: len(other[1].held) == 2)
     assert first[1].names() == ["assigned"]  # it has not polled since
+
+
+def test_with_the_consumer_protocol_they_wait_for_its_session(world: World):
+    """librdkafka only stops its heartbeats; the session time-out is a setting of the broker, 45 s by default."""
+    world.protocol = "consumer"
+    group, topic = world.name("group"), world.topic(2)
+    late(world, group, topic)
+    other = world.consumer(group, [topic])
+    for _ in range(15):
+        other[0].poll(1, 0.1)
+    assert other[1].held == []
+
+
+def test_with_the_consumer_protocol_who_does_not_give_up_in_time_is_removed(world: World):
+    """The rebalance time-out is max.poll.interval.ms, of a member that is alive but does not poll."""
+    world.protocol = "consumer"
+    group, topic = world.name("group"), world.topic(2)
+    stuck = world.member(group, topic, 2, **SHORT)
+    other = world.consumer(group, [topic])
+    world.settle([other], lambda: len(other[1].held) == 2)
+    assert stuck[1].names() == ["assigned"]
 
 
 def test_who_was_late_cannot_commit_as_the_member_that_it_was(world: World, protocol: str):
@@ -82,7 +104,8 @@ def test_who_was_late_cannot_commit_as_the_member_that_it_was(world: World, prot
     consumer, listener = world.member(group, topic, 2, **SHORT)
     stale = consumer.group_metadata()
     other = world.consumer(group, [topic])
-    time.sleep(2.2)
+    other[0].poll(1, 0.3)
+    time.sleep(TOO_LONG_S)
     world.settle([other], lambda: len(other[1].held) == 2)
     producer = world.producer()
     producer.begin()

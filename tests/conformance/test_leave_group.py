@@ -111,7 +111,9 @@ def test_with_the_consumer_protocol_the_newcomer_stops(world: World):
     world.protocol = "consumer"
     group, topic = world.name("group"), world.topic(1)
     older = world.member(group, topic, 1, group_instance_id="one")
-    newer = world.consumer(group, [topic], group_instance_id="one")
+    # For as long as a session it could be a predecessor that was killed; then it must be a second live owner.
+    options = {"transaction_timeout_ms": 1_000, "session_timeout_ms": 1_001}
+    newer = world.consumer(group, [topic], group_instance_id="one", **options)
     with pytest.raises(FatalError) as caught:
         world.settle([newer], lambda: False)
     assert caught.value.code == "UNRELEASED_INSTANCE_ID"

@@ -133,6 +133,12 @@ class ClassicMembership(Membership):
         self._to(MembershipState.MEMBER)
         self._take(synced.assignment)
 
+    def is_member(self) -> bool:
+        return bool(self.member_id)
+
+    def _leave_when_late(self, call: Call) -> None:
+        self._send_leave(call)
+
     def _send_leave(self, call: Call) -> None:
         """A static member does not leave: its successor is to find its place (KIP-345)."""
         if self._settings.instance_id is None:

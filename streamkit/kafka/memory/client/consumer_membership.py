@@ -28,6 +28,7 @@ class ConsumerMembership(Membership):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.member_id = self._link.new_member_id()  # its own, from the start
         self._target: tuple[TopicPartition, ...] | None = None  # what we should have, where we do not have it yet
         self._interval_ms = 0  # as the coordinator wants it
         self._to_say = False  # that what we have has changed
@@ -66,8 +67,6 @@ class ConsumerMembership(Membership):
 
     def _send_heartbeat(self) -> None:
         joins, says_what_it_has = self.generation <= 0, self._to_say
-        if not self.member_id:
-            self.member_id = self._link.new_member_id()
         request = ConsumerHeartbeat(
             self._group_id,
             self.member_id,
@@ -106,10 +105,17 @@ class ConsumerMembership(Membership):
             self._to_say = True
         return self._to_say
 
+    def is_member(self) -> bool:
+        return self.generation > 0
+
+    def _leave_when_late(self, call: Call) -> None:
+        """It says that it leaves, and only stops its heartbeats: the partitions are free when the broker's session time-out is
+        over (seen with librdkafka 2.16)."""
+
     def _send_leave(self, call: Call) -> None:
         epoch = LEAVE if self._settings.instance_id is None else LEAVE_FOR_A_WHILE
         request = ConsumerHeartbeat(self._group_id, self.member_id, epoch, instance_id=self._settings.instance_id)
-        if self.generation > 0:
+        if self.is_member():
             call.send("ConsumerGroupHeartbeat", consumer_group_heartbeat, request)
 
     def _reset(self) -> None:

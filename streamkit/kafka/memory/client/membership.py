@@ -76,7 +76,7 @@ class Membership(ABC):
         try:
             self._give_up(list(self._assigned), self._listener.on_revoked)
         finally:
-            if self.member_id:
+            if self.is_member():
                 self._leave_group()
             self._reset()
 
@@ -84,8 +84,8 @@ class Membership(ABC):
         """A member that did not poll for too long has left; it is told so once, and its partitions are lost."""
         if self._too_late() and not self._exceeded:
             self._exceeded = True
-            if self.member_id:
-                self._leave_group()
+            with suppress(RetriableError, BrokerError):
+                self._leave_when_late(self._link.call("poll", 0.0))
         if not self._exceeded:
             return
         self._exceeded = False
@@ -99,7 +99,7 @@ class Membership(ABC):
 
     def _too_late(self) -> bool:
         limit_ms = self._settings.max_poll_interval_ms
-        return limit_ms is not None and bool(self.member_id) and self._link.clock.monotonic() - self._polled_at > limit_ms / 1000
+        return limit_ms is not None and self.is_member() and self._link.clock.monotonic() - self._polled_at > limit_ms / 1000
 
     def _leave_group(self) -> None:
         try:
@@ -130,13 +130,13 @@ class Membership(ABC):
 
     def background(self) -> float | None:
         """Sends a heartbeat if it is time, leaves if the polls stay away; returns when it wants to be called again."""
-        if not self.member_id or self._exceeded or self._answer is not None:
+        if not self.is_member() or self._exceeded or self._answer is not None:
             return None  # the next poll has to do something first
         now = self._link.clock.monotonic()
         if self._too_late():
             self._exceeded = True
             with suppress(RetriableError, BrokerError):  # the session time-out does the same; the poll tells
-                self._send_leave(self._link.call("close", 0.0))
+                self._leave_when_late(self._link.call("close", 0.0))
             return None
         if now >= self._next_heartbeat and not self._beating:
             self._next_heartbeat = now + self._background_interval_s()
@@ -145,7 +145,7 @@ class Membership(ABC):
 
     def lives(self) -> bool:
         """Whether its heartbeats go on: a member, and not one whose polls stay away."""
-        return bool(self.member_id) and not self._exceeded and not self._too_late()
+        return self.is_member() and not self._exceeded and not self._too_late()
 
     def _background_interval_s(self) -> float:
         return (self._settings.heartbeat_interval_ms or self._settings.session_timeout_ms / 3) / 1000
@@ -173,10 +173,18 @@ class Membership(ABC):
     # -- what the protocols differ in ---------------------------------------------------------------------------------
 
     @abstractmethod
+    def is_member(self) -> bool:
+        """Whether the coordinator may know it."""
+
+    @abstractmethod
     def _keep_up(self) -> None: ...
     @abstractmethod
     def _send_heartbeat(self) -> None: ...
     @abstractmethod
     def _send_leave(self, call: Call) -> None: ...
+    @abstractmethod
+    def _leave_when_late(self, call: Call) -> None:
+        """What librdkafka does when the polls stay away for too long, before the application is told."""
+
     @abstractmethod
     def _reset(self) -> None: ...
