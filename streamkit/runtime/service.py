@@ -26,7 +26,7 @@ from streamkit.runtime.deadlines import Deadlines, Guard
 from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset, place_of
 from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
-from streamkit.runtime.watchdog import LOOK_EVERY_S, Watchdog
+from streamkit.runtime.watchdog import LOOK_EVERY_S, STUCK_EXIT_CODE, Watchdog
 from streamkit.runtime.worker import Worker
 
 _ASK_FOR_S = 3.0
@@ -48,6 +48,23 @@ class RunOptions:
     on_step: Callable[[Worker], None] | None = None
     stop: Callable[[], bool] | None = None  # asked between steps; True drains, as a signal does
     watchdog: bool = False  # whether a call that never returns may end the process (watchdog.py)
+
+
+class _Life:
+    """What the watchdog may say of a service: its worker, whether its work is done, and the error that it is being closed for."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.done = False
+        self.error: BaseException | None = None
+
+    def situation(self) -> dict[str, Any]:
+        told = {"starting": True} if self.worker is None else self.worker.situation()
+        return told if self.error is None else {**told, "closed_for": str(self.error)}
+
+    def exit_code(self) -> int:
+        """A client that cannot be closed when all is committed has done no harm."""
+        return 0 if self.done else STUCK_EXIT_CODE
 
 
 class Stop:
@@ -73,23 +90,21 @@ def run_service(
     """Runs until a signal, the end of a bounded input, or an error, which is raised with nothing of its transaction committed."""
     clock = clock or SystemClock()
     deadlines = Deadlines(LOOK_EVERY_S)
-    workers: list[Worker] = []  # none until it is made
-
-    def situation() -> dict[str, Any]:
-        return workers[0].situation() if workers else {"starting": True}
-
+    life = _Life()
     with ExitStack() as surroundings:
         surroundings.enter_context(_told(instrument))
         stop = surroundings.enter_context(_signals())
         if options.watchdog:
             lock_held_s = settings.step_deadline_s + _LOCK_HELD_S
-            surroundings.enter_context(Watchdog(deadlines, situation, instrument, lock_held_s=lock_held_s))
+            surroundings.enter_context(
+                Watchdog(deadlines, life.situation, instrument, lock_held_s=lock_held_s, exit_code=life.exit_code)
+            )
         worker = _make(topology, client, settings, options, instrument, clock, stop, deadlines)
         if worker is not None:
-            workers.append(worker)
+            life.worker = worker
             worker.start()
             instrument.event("started", kafka=client.describe())
-            _run(worker, options, instrument, stop)
+            _run(worker, options, instrument, stop, life)
     instrument.event("stopped")
 
 
@@ -103,7 +118,7 @@ def _told(instrument: Instrument) -> Iterator[None]:
         raise
 
 
-def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop) -> None:
+def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop, life: _Life) -> None:
     with _calm_garbage_collector():
         try:
             while not stop.requested and not _told_to_stop(options):
@@ -116,6 +131,10 @@ def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop
             else:
                 instrument.event("draining")
                 worker.drain()
+            life.done = True
+        except BaseException as error:
+            life.error = error
+            raise
         finally:
             worker.close()
 

@@ -38,7 +38,8 @@ _STANDARD_ERROR: Final = 2
 class Watchdog:
     """Looks at the deadlines while it is entered. ``situation`` tells of the worker; it is called on the watchdog's thread.
 
-    ``lock_held_s``: after so long without this thread running at all, faulthandler's timer ends the process; None: no timer.
+    ``exit_code`` is asked when it comes to leaving. ``lock_held_s``: after so long without this thread running at all,
+    faulthandler's timer ends the process; None: no timer.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Watchdog:
         instrument: Instrument,
         *,
         lock_held_s: float | None = None,
+        exit_code: Callable[[], int] = lambda: STUCK_EXIT_CODE,
         leave: Callable[[int], Any] = os._exit,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
@@ -55,6 +57,7 @@ class Watchdog:
         self._situation = situation
         self._instrument = instrument
         self._lock_held_s = lock_held_s
+        self._exit_code = exit_code
         self._leave = leave
         self._every_s = look_every_s
         self._over = threading.Event()
@@ -79,38 +82,39 @@ class Watchdog:
                 arm_at = now + _ARM_EVERY_S
             overdue = self._deadlines.look(now)
             if overdue is not None:
-                self._report(overdue)
-                self._leave(STUCK_EXIT_CODE)
+                code = self._exit_code()
+                self._report(overdue, code)
+                self._leave(code)
                 return
 
-    def _report(self, overdue: Overdue) -> None:
+    def _report(self, overdue: Overdue, code: int) -> None:
         """In a thread of its own, for a moment only: the worker may be stuck *in* the log, with nobody reading its pipe."""
-        reporting = threading.Thread(target=self._tell, args=(overdue,), name="streamkit-watchdog-report", daemon=True)
+        reporting = threading.Thread(target=self._tell, args=(overdue, code), name="streamkit-watchdog-report", daemon=True)
         reporting.start()
         reporting.join(_REPORT_WITHIN_S)
 
-    def _tell(self, overdue: Overdue) -> None:
+    def _tell(self, overdue: Overdue, code: int) -> None:
         try:
             situation = dict(self._situation())
         except Exception as error:  # noqa: BLE001 - the worker's thread may be changing what is read here; the rest is still told
             situation = {"situation": f"not to be had: {error!r}"}
         self._instrument.event(
             "stuck",
-            error=str(stuck(overdue)),
+            error=str(stuck(overdue, code)),
             call=overdue.doing,
             inside=list(overdue.inside),
             waited_s=round(overdue.waited_s, 1),
-            exit_code=STUCK_EXIT_CODE,
+            exit_code=code,
             **situation,
             stack=all_stacks(),
         )
 
 
-def stuck(overdue: Overdue) -> StuckError:
+def stuck(overdue: Overdue, code: int = STUCK_EXIT_CODE) -> StuckError:
     """The error by its name; a process cannot raise it in the thread that hangs, a simulation can."""
+    then = "all is committed" if code == 0 else "nothing of its transaction is committed, and it is to be started again"
     return StuckError(
-        f"{overdue}. A client call that never returns cannot be interrupted: the worker leaves with exit code {STUCK_EXIT_CODE} "
-        "and is to be started again; nothing of its transaction is committed",
+        f"{overdue}. A client call that never returns cannot be interrupted: the worker leaves with exit code {code}; {then}",
         call=overdue.doing,
     )
 

@@ -63,6 +63,16 @@ def test_it_leaves_also_when_the_worker_cannot_be_described_or_the_log_is_stuck(
     gate.set()
 
 
+def test_what_has_done_its_work_leaves_with_another_code() -> None:
+    deadlines, events, left = Deadlines(TICK_S), Recorder(), Left()
+    with Watchdog(deadlines, dict, events, leave=left, exit_code=lambda: 0, look_every_s=TICK_S):
+        deadlines.enter("close", 0.02)
+        assert left.left.wait(10)
+    assert left.codes == [0]
+    assert events.of("stuck")[0]["exit_code"] == 0
+    assert "all is committed" in events.of("stuck")[0]["error"]
+
+
 def test_it_stops_with_the_service() -> None:
     deadlines, left = Deadlines(TICK_S), Left()
     with Watchdog(deadlines, dict, Recorder(), leave=left, look_every_s=TICK_S):
