@@ -39,6 +39,10 @@ golden: $(DEV) ## Every golden case in every way: straight, in small batches, cr
 sim: $(DEV) ## Simulate drawn faults: RUNS=500 SEED=1, or REPLAY=FILE
 	@$(PY) -m tests.sim $(if $(REPLAY),--replay $(REPLAY),--runs $(or $(RUNS),500) --seed $(or $(SEED),1))
 
+.PHONY: chaos
+chaos: $(DEV) ## Faults on three real brokers: MINUTES=5, SEED=1, PROTOCOL=consumer
+	@$(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
+
 .PHONY: lint
 lint: $(DEV) ## Style, types and the direction of imports
 	@$(PY) -m ruff check .

@@ -26,8 +26,8 @@ from streamkit.testing.checker import Verdict
 from tests.chaos import check, topics
 from tests.chaos.faults import KINDS, World
 from tests.chaos.load import Load
-from tests.chaos.standstill import Sampler, Standstill, longest
-from tests.chaos.workers import Workers
+from tests.chaos.standstill import Sampler, Standstill, longest_each
+from tests.chaos.workers import SESSION_MS, Workers
 from tests.support.apps.chaos import SINKS, group
 from tests.support.cluster3 import ProxiedKafka
 
@@ -51,11 +51,14 @@ class Plan:
     seed: int
     rate: int = 300
     kinds: tuple[str, ...] = tuple(KINDS)
+    protocol: str = "classic"
+    most: int | None = None  # faults
 
     @property
     def command(self) -> str:
         chosen = "" if self.kinds == tuple(KINDS) else "".join(f" --kind '{kind}'" for kind in self.kinds)
-        return f"python -m tests.chaos.run --minutes {self.minutes:g} --seed {self.seed} --rate {self.rate}{chosen}"
+        protocol = "" if self.protocol == "classic" else f" --protocol {self.protocol}"
+        return f"python -m tests.chaos.run --minutes {self.minutes:g} --seed {self.seed} --rate {self.rate}{protocol}{chosen}"
 
     def faults(self) -> Iterator[tuple[str, int]]:
         """(kind, seed of the fault) without end: all kinds in a drawn order, then all again in another."""
@@ -99,11 +102,11 @@ class Outcome:
 
     def by_kind(self) -> list[tuple[str, int, Standstill | None, float]]:
         """(kind, faults, longest standstill, longest time from the end of the fault to recovery)."""
-        ends = [*(fault.start for fault in self.faults[1:]), float("inf")][: len(self.faults)]
         found: dict[str, list[Standstill | None]] = {}
         recovery: dict[str, float] = {}
-        for fault, end in zip(self.faults, ends, strict=True):
-            found.setdefault(fault.kind, []).append(longest(self.standstills, fault.start, end))
+        longest = longest_each(self.standstills, [fault.start for fault in self.faults])
+        for fault, still in zip(self.faults, longest, strict=True):
+            found.setdefault(fault.kind, []).append(still)
             recovery[fault.kind] = max(recovery.get(fault.kind, 0.0), fault.recovered - fault.end)
         return [
             (kind, len(all_), max((one for one in all_ if one), key=lambda one: one.seconds, default=None), recovery[kind])
@@ -134,10 +137,10 @@ def run(plan: Plan, say: Callable[[str], None], directory: Path) -> Outcome:
     outcome = Outcome(plan)
     name = secrets.token_hex(4)
     with contextlib.ExitStack() as stack:
-        kafka = stack.enter_context(ProxiedKafka())
+        kafka = stack.enter_context(ProxiedKafka({"group.consumer.session.timeout.ms": str(SESSION_MS)}))
         stack.callback(_keep_logs, kafka, directory)
         kafka.create_topics([f"events-{name}", *(f"{sink}-{name}" for sink in SINKS)], PARTITIONS)
-        workers = Workers(kafka.bootstrap, name, directory)
+        workers = Workers(kafka.bootstrap, name, directory, plan.protocol)
         stack.callback(workers.stop)
         load = Load(kafka.direct, f"events-{name}", partitions=PARTITIONS, seed=plan.seed, rate=plan.rate)
         inputs = [(f"events-{name}", partition) for partition in range(PARTITIONS)]
@@ -191,7 +194,7 @@ def _harass(plan: Plan, world: World, sampler: Sampler, outcome: Outcome, say: C
         outcome.faults[-1].recovered = _recover(world.kafka, sampler, end, what)
         time.sleep(world.rng.uniform(0.5, 2.0))
         outcome.seconds = time.monotonic() - started
-        if outcome.seconds >= plan.minutes * 60:
+        if outcome.seconds >= plan.minutes * 60 or len(outcome.faults) == plan.most:
             break
 
 
@@ -258,12 +261,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rate", type=int, default=300, help="events a second")
+    parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic", help="of the consumer group")
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="only these kinds of faults; may be repeated")
     parser.add_argument("--keep", action="store_true", help="keep the logs also when all went well")
     given = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    plan = Plan(given.minutes, seed, given.rate, tuple(given.kind or KINDS))
-    print(f"chaos: seed {seed}, {plan.minutes:g} min, {len(plan.kinds)} kinds of faults", flush=True)
+    plan = Plan(given.minutes, seed, given.rate, tuple(given.kind or KINDS), given.protocol)
+    print(f"chaos: seed {seed}, {plan.minutes:g} min, {len(plan.kinds)} kinds of faults, {plan.protocol} protocol", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="streamkit-chaos-"))
     outcome = run(plan, lambda line: print(line, flush=True), directory)
     print(report(outcome, directory))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -75,11 +76,17 @@ class Standstills:
         return {partition: at - state.since for partition, state in self._states.items() if state.since is not None}
 
 
-def longest(found: Sequence[Standstill], start: float, end: float, *, early_s: float = 1.0) -> Standstill | None:
-    """The longest that began within [start - early_s, end - early_s): what a fault that began at `start` has to answer for. The
-    last commit before it lies a little earlier."""
-    within = [one for one in found if start - early_s <= one.start < end - early_s]
-    return max(within, key=lambda one: one.seconds, default=None)
+def longest_each(found: Iterable[Standstill], starts: Sequence[float]) -> list[Standstill | None]:
+    """For each fault, by its start, the longest standstill that it has to answer for: those that it began in (all was moving
+    before), and those that began after it and before the next."""
+    longest: list[Standstill | None] = [None] * len(starts)
+    for one in found:
+        first_within = bisect_left(starts, one.start)
+        index = first_within if first_within < len(starts) and starts[first_within] <= one.end else first_within - 1
+        known = longest[index] if index >= 0 else None
+        if index >= 0 and (known is None or one.seconds > known.seconds):
+            longest[index] = one
+    return longest
 
 
 class Sampler:

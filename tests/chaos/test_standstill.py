@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.chaos.standstill import Standstill, Standstills, longest
+from tests.chaos.standstill import Standstill, Standstills, longest_each
 
 P, Q = ("events", 0), ("events", 1)
 
@@ -44,8 +44,8 @@ def test_a_partition_that_never_committed_counts_from_its_first_backlog():
     assert standstills.standing(5) == {P: 3, Q: 5}
 
 
-def test_a_fault_answers_for_what_began_from_just_before_it_to_just_before_the_next():
-    found = [Standstill(P, 0, 8), Standstill(P, 9.5, 12), Standstill(Q, 9.2, 16), Standstill(P, 29.5, 60)]
-    assert longest(found, 10, 30) == Standstill(Q, 9.2, 16)
-    assert longest(found, 30, 40) == Standstill(P, 29.5, 60)
-    assert longest(found, 41, 50) is None
+def test_a_fault_answers_for_what_it_began_in_and_for_what_began_before_the_next():
+    found = [Standstill(P, 0, 8), Standstill(P, 9.5, 12), Standstill(Q, 11, 16), Standstill(P, 29.5, 60), Standstill(Q, 61, 62)]
+    assert longest_each(found, [10, 30, 40]) == [Standstill(Q, 11, 16), Standstill(P, 29.5, 60), Standstill(Q, 61, 62)]
+    assert longest_each([Standstill(P, 0, 8)], [10]) == [None]
+    assert longest_each(found, []) == []

@@ -52,9 +52,10 @@ class Worker:
 class Workers:
     """Logs are `<directory>/worker-<name>.log`, one file per name over all its lives."""
 
-    def __init__(self, bootstrap: str, run: str, directory: Path) -> None:
+    def __init__(self, bootstrap: str, run: str, directory: Path, protocol: str = "classic") -> None:
         self._bootstrap = bootstrap
         self._run = run
+        self._protocol = protocol
         self._directory = directory
         self._watchdog = Watchdog()
         self._lock = threading.RLock()
@@ -169,8 +170,9 @@ class Workers:
         where = ["--bootstrap-servers", self._bootstrap, "--instance-id", name]
         if name == ZOMBIE:
             longer = ["--transaction-timeout-ms", str(ZOMBIE_TRANSACTION_MS), "--session-timeout-ms", str(SESSION_MS)]
-            return [sys.executable, "-m", "tests.support.apps.chaos", *where, *longer]
-        settings = [argument for item in SETTINGS.items() for argument in ("--set", "=".join(item))]
+            return [sys.executable, "-m", "tests.support.apps.chaos", *where, *longer, "--protocol", self._protocol]
+        wanted = {**SETTINGS, "group_protocol": self._protocol}
+        settings = [argument for item in wanted.items() for argument in ("--set", "=".join(item))]
         return [sys.executable, "-m", "streamkit.cli", "run", "tests.support.apps.chaos:make_app", *where, *settings]
 
     def _launch(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:

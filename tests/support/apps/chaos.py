@@ -75,13 +75,15 @@ def main() -> None:
     parser.add_argument("--instance-id", required=True)
     parser.add_argument("--transaction-timeout-ms", type=int, required=True)
     parser.add_argument("--session-timeout-ms", type=int, required=True)
+    parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
     arguments = parser.parse_args()
     app = make_app()
-    times = {"session_timeout_ms": arguments.session_timeout_ms, "transaction_timeout_ms": 1_000}
+    times = {"session_timeout_ms": arguments.session_timeout_ms, "transaction_timeout_ms": 1_000, "max_poll_interval_ms": 20_000}
+    protocol = arguments.protocol
     longer = {"transaction_timeout_ms": arguments.transaction_timeout_ms}
-    engine = sk.EngineSettings(**times, max_poll_interval_ms=20_000, replication_factor=3, min_insync_replicas=2)
+    engine = sk.EngineSettings(**times, group_protocol=protocol, replication_factor=3, min_insync_replicas=2)
     connection = ConnectionSettings(
-        arguments.bootstrap_servers, client_id=f"{app.name}-{arguments.instance_id}-0", **times, max_poll_interval_ms=20_000
+        arguments.bootstrap_servers, client_id=f"{app.name}-{arguments.instance_id}-0", group_protocol=protocol, **times
     )
     configure(json=True)
     log = service_log({"app": app.name, "worker": f"{arguments.instance_id}-0"})
