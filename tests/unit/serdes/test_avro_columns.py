@@ -318,6 +318,56 @@ class TestBroken:
                 continue
             assert shown(found) == shown(columns_of_rows(serde, fields, data))
 
+    @pytest.mark.parametrize(
+        "annotation,data",
+        [
+            (int | None, b"\x04"),  # a branch that the union has not: taken for null, the record would end here
+            (int | None, b"\x04\x02"),
+            (int | None, b"\x01"),  # the branch -1, which fastavro counts from the end
+            (int | None, b"\x80\x00"),  # the branch 0 in more bytes than it needs
+            (int, b"\xff" * 9 + b"\x02"),  # beyond 64 bits
+            (int, b"\xff" * 10 + b"\x01"),  # in more than ten bytes
+            (str, b"\x01"),  # a length of -1
+            (str, b"\xfe" + b"\xff" * 8 + b"\x01"),  # a length that overflows with what lies before it
+            (str, b"\x04\xc3"),
+            (str, b"\x02\xff"),
+            (bool, b"\x02"),
+            (Colour, b"\x04"),
+            (Colour, b"\x01"),
+            (datetime, b"\xfe" + b"\xff" * 8 + b"\x01"),  # the year 292277
+            (date, b"\xfe\xff\xff\xff\x0f"),
+            (float, b"\0" * 7),
+        ],
+        ids=str,
+    )
+    def test_it_is_strict(self, annotation, data):
+        model = type("M", (Model,), {"__annotations__": {"field": annotation}, "__module__": __name__})
+        serde = avro(model, framing="none")
+        for fields in ({"field"}, set()):
+            decode = serde.columns_decoder(frozenset(fields))
+            if fields or (annotation not in (bool, Colour, datetime, date) and data != b"\x02\xff"):  # those are well-formed
+                with pytest.raises(DECODE_ERRORS):
+                    decode([data])
+
+    def test_halves_of_a_character_are_not_joined(self):
+        class One(Model):
+            text: str
+
+        decode = avro(One, framing="none").columns_decoder(frozenset({"text"}))
+        assert decode(["\x04ü".encode(), b"\x02a"])["text"].to_list() == ["ü", "a"]
+        with pytest.raises(UnicodeDecodeError):
+            decode([b"\x02\xc3", b"\x02\xbc"])
+
+    def test_arrays_with_their_size_in_bytes(self):
+        class One(Model):
+            n: int
+
+        serde = avro(One, framing="none", writer_schema=record(("many", {"type": "array", "items": "long"}), ("n", "long")))
+        decode = serde.columns_decoder(frozenset({"n"}))
+        sized = b"\x03\x04\x0a\x0c\0\x0e"  # -2 items in 2 bytes, 5, 6, the end, 7
+        assert serde.decoder(frozenset({"n"}))(sized).n == 7
+        assert decode([sized, b"\x02\x0a\x02\x0c\0\x0e", b"\0\x0e"])["n"].to_list() == [7, 7, 7]
+
     def test_bytes_that_only_fit_together(self):
         """Cut where the next record begins: read one behind the other they would be as long as two."""
 
