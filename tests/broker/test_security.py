@@ -30,11 +30,11 @@ Op = AclOperation
 
 # What docs/reference/security.md says that an app needs: kind, prefix of the names, operations.
 GRANTS = {
-    "source": (TOPIC, "bids", (Op.READ, Op.DESCRIBE, Op.DESCRIBE_CONFIGS)),
-    "sink": (TOPIC, "bid-", (Op.WRITE, Op.DESCRIBE, Op.DESCRIBE_CONFIGS)),
+    "source": (TOPIC, "bids", (Op.READ, Op.DESCRIBE_CONFIGS)),
+    "sink": (TOPIC, "bid-", (Op.WRITE, Op.DESCRIBE_CONFIGS)),
     "internal": (TOPIC, "bids.", (Op.CREATE, Op.READ, Op.WRITE, Op.DELETE, Op.DESCRIBE_CONFIGS)),
     "group": (GROUP, "bids", (Op.READ,)),
-    "transactions": (TRANSACTIONS, "bids-", (Op.WRITE, Op.DESCRIBE)),
+    "transactions": (TRANSACTIONS, "bids-", (Op.WRITE,)),
 }
 # Without this grant: what the error names.
 REFUSALS = {
@@ -44,6 +44,7 @@ REFUSALS = {
     "group": "READ on group 'bids'",
     "transactions": "WRITE on transactional id 'bids-here-0'",
 }
+# Without this operation, though with DESCRIBE, which it includes.
 SOME_OPERATION_MISSING = {
     ("source", Op.READ): "READ on topic 'bids'",
     ("sink", Op.WRITE): "WRITE on topic 'bid-",
@@ -57,14 +58,15 @@ def user_without(missing: object) -> str:
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[SecureKafka]:
-    users = ["alice", "mallory", *map(user_without, REFUSALS), *map(user_without, SOME_OPERATION_MISSING)]
+    missing = [*REFUSALS, *SOME_OPERATION_MISSING, ("internal", Op.DELETE)]
+    users = ["alice", "mallory", *map(user_without, missing)]
     with SecureKafka(dict.fromkeys(users, PASSWORD)) as kafka:
         kafka.add_scram_user("sam", PASSWORD)
         for name, (kind, prefix, operations) in GRANTS.items():
             for user in users:
                 if user not in ("mallory", user_without(name)):
                     left = [one for one in operations if user != user_without((name, one))]
-                    kafka.allow(user, kind, prefix, *left)
+                    kafka.allow(user, kind, prefix, *(left if left == list(operations) else [*left, Op.DESCRIBE]))
             kafka.allow("sam", kind, prefix, *operations)
         yield kafka
 
@@ -160,6 +162,7 @@ def test_a_client_that_is_not_let_in_says_why_and_what_to_check(kafka, tmp_path,
     assert done.error.startswith("error: the cluster refuses this client"), done.err
     for text in says:
         assert text in done.error
+    assert done.code == 4
     assert done.seconds < 10  # not start_timeout, which is 30
     assert "Traceback" not in done.err
     assert "caused by" not in done.err
@@ -175,6 +178,7 @@ def test_a_listener_that_wants_tls_is_guessed(kafka, protocol):
 def test_tls_to_an_open_listener_is_guessed(kafka):
     done = Done(kafka, "run", APP, "--set", "start_timeout=3s", BOOTSTRAP_SERVERS=kafka.bootstrap)
     assert "connecting to a PLAINTEXT broker listener" in done.error, done.err
+    assert done.code == 3
 
 
 # ---- let in, but not allowed
@@ -192,4 +196,15 @@ def test_a_missing_grant_is_named_with_resource_and_operation(kafka, bids, missi
     done = Done(kafka, "run", APP, "--until-end", user=user_without(missing))
     expected = REFUSALS[missing] if isinstance(missing, str) else SOME_OPERATION_MISSING[missing]
     assert f"not allowed: {expected}" in done.error, done.err
+    assert done.code == 4
     assert done.seconds < 30
+
+
+def test_records_may_be_processed_without_the_right_to_delete_them(kafka, bids):
+    """DELETE is for purging the app's own topics, on which nothing depends."""
+    send(kafka.bootstrap, SAMPLE)
+    done = Done(kafka, "run", APP, "--until-end", "--set", "purge_interval=0ms", user=user_without(("internal", Op.DELETE)))
+    assert done.code == 0, done.err
+    assert '"event": "purge-failed"' in done.err
+    assert "not allowed: DELETE on bids." in done.err
+    assert rows(bids) == TABLE.splitlines()
