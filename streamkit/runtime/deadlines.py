@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-_LEAST_GRACE_S: Final = 2.0
+_LEAST_GRACE_S: Final = 4.0
 
 
 def patience(timeout_s: float) -> float:
     """After this a client call that was given such a time-out counts as one that never returns.
 
     >>> patience(15.0), patience(0.1)
-    (22.5, 2.1)
+    (22.5, 4.1)
     """
     return timeout_s + max(_LEAST_GRACE_S, timeout_s / 2)
 

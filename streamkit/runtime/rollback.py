@@ -23,8 +23,16 @@ from streamkit.runtime.transaction import BrokenProducerError, UnknownOutcomeErr
 ROLLS_BACK = (AbortableError, FencedError, BrokenProducerError, UnknownOutcomeError, RetriableError)
 """Errors after which the committed state is restored; a retriable one comes here when its deadline has passed."""
 
-_PASSING = ("OWNERSHIP", "_BATCH_REFUSED")
-"""Aborts that say nothing of the records in hand: partitions changed hands; a refused batch is sent again one by one."""
+_PASSING = frozenset({
+    "OWNERSHIP",  # partitions changed hands
+    "_BATCH_REFUSED",  # its records are sent again one by one
+    # Kafka was away, or had too few replicas, for longer than the transaction could wait (seen with a group coordinator that was
+    # stopped inside send_offsets: an abortable _TIMED_OUT each time, with the same records, until it is back)
+    "_TIMED_OUT", "_MSG_TIMED_OUT", "_TIMED_OUT_QUEUE", "_TRANSPORT", "_ALL_BROKERS_DOWN", "_QUEUE_FULL", "REQUEST_TIMED_OUT",
+    "NETWORK_EXCEPTION", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "LEADER_NOT_AVAILABLE",
+    "NOT_LEADER_FOR_PARTITION", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "COORDINATOR_LOAD_IN_PROGRESS",
+})  # fmt: skip
+"""Aborts that say nothing of the records in hand. That they do not go on for ever is looked after by progress.py."""
 
 _LOST_LIMIT = 5
 _LOST_WITHIN_S = 60.0

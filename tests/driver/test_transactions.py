@@ -156,6 +156,17 @@ def test_the_same_cause_twice_at_the_same_place_stops_the_service() -> None:
     assert totals(rig) == []
 
 
+@pytest.mark.parametrize("code", ["_TIMED_OUT", "_MSG_TIMED_OUT", "NOT_ENOUGH_REPLICAS"])
+def test_a_kafka_that_is_away_for_several_transactions_is_outlived(code: str) -> None:
+    """The same cause with the same records, again and again; but it is none of theirs, and it passes."""
+    rig = started()
+    send(rig, 1_000)
+    for _ in range(6):
+        rig.cluster.inject("send_offsets", error=AbortableError("coordinator is gone", code=code))
+    finish(rig)
+    assert len(rig.events.of("rolled-back")) == 6
+
+
 def test_a_record_that_the_broker_refuses_stops_the_service_at_once() -> None:
     """R5: replaying would be refused again."""
     rig = started()
