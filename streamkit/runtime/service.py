@@ -196,7 +196,8 @@ def _wait_for_broker(
                     f"no Kafka broker answered at {address} within {seconds:.0f} s ({error}). Is it running, and is this the "
                     "address that it advertises? Set it by --bootstrap-servers or KAFKA_BOOTSTRAP_SERVERS"
                 ) from error
-            instrument.event("waiting-for-broker", kafka=address, gives_up_in_s=round(deadline - clock.monotonic()))
+            gives_up_in_s = round(deadline - clock.monotonic())
+            instrument.event("waiting-for-broker", kafka=address, gives_up_in_s=gives_up_in_s, error=str(error))
         else:
             return True
     return False
