@@ -20,6 +20,7 @@ def event_time(
     out_of_orderness: Duration = "0s",
     idle_after: Duration | None = None,
     max_future: Duration | None = None,
+    advance_when_idle: Duration | None = None,
 ) -> EventTime:
     """The event time of a source: a field, a function of the value, or the Kafka timestamp (``by`` left out).
 
@@ -33,20 +34,28 @@ def event_time(
     the longest pause in the data, or all that comes after a pause is refused; the first record of a partition is taken as it
     is.
 
+    ``advance_when_idle`` is for streams that fall silent and whose last windows shall close all the same: once all inputs of a
+    task have been idle for so long, its time moves on with the wall clock, from where the furthest of them stood. What comes
+    after such a pause may be late for windows that have closed without it. It needs ``idle_after``. (Without it time holds
+    while all are idle.)
+
     A record whose time is missing, null or of another type stops the service (`EventTimeError`) or goes where ``on_error``
     says. `DeclarationError`: a duration that is malformed or negative.
 
     >>> import streamkit as sk
     >>> sk.event_time("bidtime", out_of_orderness="5s", idle_after="30s")
-    EventTime(by='bidtime', out_of_orderness_ms=5000, idle_after_ms=30000, max_future_ms=None)
+    EventTime(by='bidtime', out_of_orderness_ms=5000, idle_after_ms=30000, max_future_ms=None, advance_when_idle_ms=None)
     """
     if by is not None and not isinstance(by, str) and not callable(by):
         raise DeclarationError(f"event_time: expected the name of a field or a function, got {by!r}")
+    if advance_when_idle is not None and idle_after is None:
+        raise DeclarationError("event_time: advance_when_idle needs idle_after, which says when a partition counts as idle")
     return EventTime(
         by,
         duration_ms(out_of_orderness, what="event_time: out_of_orderness"),
         None if idle_after is None else duration_ms(idle_after, what="event_time: idle_after"),
         None if max_future is None else duration_ms(max_future, what="event_time: max_future"),
+        None if advance_when_idle is None else duration_ms(advance_when_idle, what="event_time: advance_when_idle"),
     )
 
 

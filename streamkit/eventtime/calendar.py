@@ -24,6 +24,7 @@ Unit = Literal["hour", "day", "week", "month", "quarter", "year"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS: tuple[str, ...] = get_args(Weekday)
 
+_MOST_DAYS: dict[str, int] = {"hour": 1, "day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -53,6 +54,10 @@ class CalendarWindow(Window):
     @property
     def identity(self) -> list[Any]:
         return [self.kind, self.unit, self.zone, self.first_day if self.unit == "week" else ""]
+
+    @property
+    def longest_ms(self) -> int:
+        return (_MOST_DAYS[self.unit] + 1) * 86_400_000  # a day more: clocks are put back by hours
 
     def pane_ends(self, timestamps: Int64s) -> Int64s:
         """As many calendar computations as there are windows among the timestamps."""

@@ -74,6 +74,11 @@ class Window(ABC):
     def next_end(self, window_end: int) -> int:
         return int(self.ends_after(np.array([window_end], np.int64))[0])
 
+    @property
+    @abstractmethod
+    def longest_ms(self) -> int:
+        """No window is longer than this."""
+
     # ---- closing
 
     def closes_at(self, window_end: int) -> int:
@@ -120,6 +125,10 @@ class FixedWindow(Window):
 
     def pane_ends(self, timestamps: Int64s) -> Int64s:
         return timestamps - (timestamps - self.offset_ms) % self.step_ms + self.step_ms
+
+    @property
+    def longest_ms(self) -> int:
+        return self.size_ms
 
     def previous_end(self, window_end: int) -> int:
         return window_end - self.step_ms

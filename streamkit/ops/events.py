@@ -131,6 +131,11 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
         "partition-idle": Event(
             "info", "a source partition is silent and read to its end; time no longer waits for it", ("topic", "partition")
         ),
+        "time-moves-on": Event(
+            "info",
+            "all inputs of these tasks are silent, and their time now follows the wall clock (`advance_when_idle`)",
+            ("tasks",),
+        ),
         "held-up": Event(
             "warning",
             "records wait in a partition behind a transaction that somebody has left open; nothing can be read until it ends",

@@ -112,6 +112,10 @@ def _event_time(event_time: EventTime) -> str:
         parts.append(f"out of orderness {duration_text(event_time.out_of_orderness_ms)}")
     if event_time.idle_after_ms is not None:
         parts.append(f"idle after {duration_text(event_time.idle_after_ms)}")
+    if event_time.advance_when_idle_ms is not None:
+        parts.append(f"moves on {duration_text(event_time.advance_when_idle_ms)} after all are idle")
+    if event_time.max_future_ms is not None:
+        parts.append(f"at most {duration_text(event_time.max_future_ms)} ahead")
     return ", ".join(parts)
 
 

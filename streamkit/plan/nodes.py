@@ -38,6 +38,7 @@ class EventTime:
     out_of_orderness_ms: int = 0
     idle_after_ms: int | None = None
     max_future_ms: int | None = None
+    advance_when_idle_ms: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,6 +112,13 @@ class Layout:
             return [tuple(TopicPartition(topic, number) for topic in topics) for number in range(self._tasks[part.name])]
         return [(TopicPartition(topic, number),) for topic in topics for number in range(self._partitions[topic])]
 
+    @property
+    def longest_open_ms(self) -> int:
+        """How far time may have to move until every window is closed: through windows over windows, the sum of all."""
+        stores = [store for part in self.topology.parts for store in part.stores]
+        disorder = [source.event_time.out_of_orderness_ms for part in self.topology.parts for source in part.sources]
+        return sum(store.window.longest_ms + store.window.grace_ms for store in stores) + max(disorder, default=0)
+
     def windows_behind(self, repartition: Repartition) -> tuple[Window, ...]:
         """The windows that wait for time through this repartition topic."""
         return tuple(store.window for store in self.topology.reader_of(repartition).stores)
@@ -134,5 +141,10 @@ class Layout:
             writer = self.topology.writer_of(repartition).name
             timed += [(self.topic_of(repartition), writer, number) for number in range(self._tasks[writer])]
         chain = build_chain(self.topology, part, output, failures)
-        keeps_time = self._keeps_time(part)
-        return Task(task_id, part, self.topology.plan.app, chain, positions, TaskTime(timed), incarnation, keeps_time=keeps_time)
+        own = {tp.topic for tp in inputs}
+        waits = [event_time.advance_when_idle_ms for topic, event_time in sources.items() if topic in own]
+        return Task(
+            task_id, part, self.topology.plan.app, chain, positions, TaskTime(timed), incarnation,
+            advance_when_idle_ms=None if not waits or None in waits else max(wait for wait in waits if wait is not None),
+            keeps_time=self._keeps_time(part),
+        )  # fmt: skip

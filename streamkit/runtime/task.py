@@ -105,6 +105,7 @@ class Task:
     changelogs: dict[str, BlockChangelog] = field(default_factory=dict)
     state_commit: int | None = None  # the last commit that wrote the changelogs
     found_commits: dict[str, int | None] = field(default_factory=dict)  # store -> the commit that its restored state is of
+    advance_when_idle_ms: int | None = None  # see quiet.py
     keeps_time: bool = False  # a task without a store whose time is wanted downstream keeps a time record of its own
 
     def __post_init__(self) -> None:

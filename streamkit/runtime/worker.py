@@ -33,6 +33,7 @@ from streamkit.runtime.outage import Outage
 from streamkit.runtime.parking import Parking
 from streamkit.runtime.progress import Progress
 from streamkit.runtime.purge import Purge
+from streamkit.runtime.quiet import Quiet
 from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
 from streamkit.runtime.session import check_session
 from streamkit.runtime.takeover import TakeOver, new_incarnation
@@ -86,6 +87,7 @@ class Worker:
         self._rolls_back = (*ROLLS_BACK, LostOffsetError) if failures.on_lost_offset == "earliest" else ROLLS_BACK
         self._late = LateReport(instrument)
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
+        self._quiet = Quiet(self._admin, clock, instrument, layout.longest_open_ms)
         self._outage = Outage(self._admin, client.describe(), clock, instrument)
         self._topics = TopicGuard(layout, self._admin, clock, settings.topic_check_ms / 1000, instrument)
         self._progress = Progress(client, self._admin, clock, settings.stalled_after_ms / 1000, instrument)
@@ -204,6 +206,7 @@ class Worker:
             assert task is not None  # noqa: S101 - it was asked for its own partitions
             task.time.set_state(tp, InputState.IDLE)
             self._instrument.event("partition-idle", topic=tp.topic, partition=tp.partition)
+        self._quiet.advance(running)
         self._committer.remember_epochs(running)
         for task in running:
             task.advance()
