@@ -55,6 +55,10 @@ format: $(DEV) ## Format, and repair what ruff can repair
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
+.PHONY: conformance
+conformance: $(DEV) ## The embedded cluster beside a real Kafka, case by case
+	@$(PY) -m tests.conformance.run
+
 .PHONY: bench-quick
 bench-quick: $(DEV) ## Throughput beside a hand-written loop, in one short run
 	@$(PY) -m benchmarks.quick

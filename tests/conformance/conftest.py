@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared(real_broker: str) -> Iterator[Shared]:
-    made = Shared(ConfluentClient(ConnectionSettings(real_broker)))
+    made = Shared(ConfluentClient(ConnectionSettings(real_broker)), ahead=True)
     yield made
     made.close()
 

@@ -36,3 +36,27 @@ def test_a_deleted_group_has_no_offsets(world: World):
             time.sleep(0.1)
     assert world.admin.group_offsets(group, PATIENCE_S) == {}
     world.admin.delete_group(group, PATIENCE_S)  # one that does not exist is not an error
+
+
+def test_a_group_that_nobody_knows_can_be_deleted(world: World):
+    world.admin.delete_group(world.name("group"), PATIENCE_S)
+
+
+def test_a_deleted_group_starts_anew(world: World, protocol: str):
+    group, topic = world.name("group"), world.topic()
+    consumer, _ = world.member(group, topic)
+    first = consumer.group_metadata().generation
+    consumer.close()
+    world.eventually(lambda: deleted(world, group))
+    consumer, _ = world.member(group, topic)
+    assert consumer.group_metadata().generation == first
+    assert consumer.committed([TopicPartition(topic, 0)], PATIENCE_S) == {TopicPartition(topic, 0): None}
+
+
+def deleted(world: World, group: str) -> bool:
+    """A coordinator may still be busy with the member that left."""
+    try:
+        world.admin.delete_group(group, PATIENCE_S)
+    except KafkaError:
+        return False
+    return True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from streamkit.kafka.client import NewTopic
+import pytest
+
+from streamkit.errors import AbortableError, LostOffsetError
+from streamkit.kafka.client import Committed, NewTopic, TopicPartition
 from tests.conformance.world import PATIENCE_S, World, values
 
 
@@ -31,3 +34,58 @@ def test_a_transaction_may_end_after_its_topic_was_deleted(world: World):
     world.admin.delete_topics([topic], PATIENCE_S)
     producer.commit(PATIENCE_S)
     assert values(world.read(other)) == [b"kept"]
+
+
+def test_a_new_topic_of_the_same_name_is_empty(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    world.write(topic, b"a", b"b")
+    world.admin.delete_topics([topic], PATIENCE_S)
+    world.admin.create_topics([NewTopic(topic, 1)], PATIENCE_S)
+    assert world.admin.end_offsets([tp], PATIENCE_S) == {tp: 0}
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"new", b"k", 0)
+    producer.commit(PATIENCE_S)
+    assert [(r.value, r.offset) for r in world.read(topic)] == [(b"new", 0)]
+
+
+def test_an_old_position_in_a_new_topic_is_lost(world: World):
+    topic = world.topic()
+    world.write(topic, b"a", b"b")
+    world.admin.delete_topics([topic], PATIENCE_S)
+    world.admin.create_topics([NewTopic(topic, 1)], PATIENCE_S)
+    reader = world.reader({TopicPartition(topic, 0): 3})
+    with pytest.raises(LostOffsetError):
+        for _ in range(100):
+            reader.poll(10, 0.2)
+
+
+def test_a_deleted_topic_takes_its_committed_offsets_along(world: World):
+    group, topic, other = world.name("group"), world.topic(), world.topic()
+    consumer, _ = world.member(group, other)
+    gone, kept = TopicPartition(topic, 0), TopicPartition(other, 0)
+    world.commit_offset(consumer, {gone: Committed(3), kept: Committed(4)})
+    world.admin.delete_topics([topic], PATIENCE_S)
+    world.eventually(lambda: world.admin.group_offsets(group, PATIENCE_S) == {kept: Committed(4)})
+
+
+def test_several_topics_at_once(world: World):
+    topics = [world.topic() for _ in range(3)]
+    world.admin.delete_topics([*topics, world.name("missing")], PATIENCE_S)
+    assert not {*topics} & {*world.admin.topic_names(PATIENCE_S)}
+
+
+def test_a_record_for_a_deleted_topic_fails_its_transaction(world: World):
+    topic, other = world.topic(), world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce(other, b"v", b"k", 0)
+    producer.flush(PATIENCE_S)
+    world.admin.delete_topics([topic], PATIENCE_S)
+    producer.produce(topic, b"v", b"k", 0)
+    with pytest.raises(AbortableError) as caught:
+        producer.flush(PATIENCE_S)
+    assert caught.value.code in {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"}
+    producer.abort(PATIENCE_S)
+    assert world.read(other) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamkit.errors import FatalError, KafkaError
+from streamkit.kafka.client import TopicPartition
 from tests.conformance.world import PATIENCE_S, World, values
 
 
@@ -62,3 +63,86 @@ def test_calls_out_of_order_are_refused(world: World, misuse: str):
             getattr(producer, misuse.split(maxsplit=1)[0])(PATIENCE_S)
     assert isinstance(caught.value, FatalError)
     assert caught.value.code == "_STATE"
+
+
+def test_a_commit_flushes(world: World):
+    topic = world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce_many(topic, [b"%d" % i for i in range(500)], [b"k"] * 500, 0, 1)
+    producer.commit(PATIENCE_S)
+    assert len(world.read(topic)) == 500
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["unsent", "sent"])
+def test_an_abort_leaves_nothing_to_see(world: World, *, flushed: bool):
+    topic = world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"aborted", b"k", 0)
+    if flushed:
+        producer.flush(PATIENCE_S)
+    producer.abort(PATIENCE_S)
+    assert world.read(topic) == []
+
+
+def test_a_large_transaction_keeps_order_and_number(world: World):
+    topic, records = world.topic(), 25_000
+    producer = world.producer()
+    producer.begin()
+    wanted = [b"%d" % i for i in range(records)]
+    producer.produce_many(topic, wanted, [b"k"] * records, 0, 1)
+    producer.commit(PATIENCE_S)
+    assert values(world.read(topic)) == wanted
+
+
+def test_several_flushes_make_one_transaction(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    producer = world.producer()
+    producer.begin()
+    for i in range(4):
+        producer.produce(topic, b"%d" % i, b"k", 0)
+        producer.flush(PATIENCE_S)
+        assert world.drain(world.reader({tp: 0}), [tp]) == ([], {tp: 0})
+    producer.commit(PATIENCE_S)
+    assert values(world.read(topic)) == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_transaction_spans_topics(world: World):
+    topics = [world.topic(2) for _ in range(3)]
+    producer = world.producer()
+    for end in (producer.abort, producer.commit):
+        producer.begin()
+        for topic in topics:
+            for partition in range(2):
+                producer.produce(topic, end.__name__.encode(), b"k", partition)
+        producer.flush(PATIENCE_S)
+        end(PATIENCE_S)
+    assert [values(world.read_all(topic, 2)) for topic in topics] == [[b"commit"] * 2] * 3
+
+
+def test_who_commits_first_is_not_seen_first(world: World):
+    """Readers go in offset order: the later transaction is held back by the earlier one."""
+    topic = world.topic()
+    early, late = world.producer(), world.producer()
+    for producer, value in ((early, b"early"), (late, b"late")):
+        producer.begin()
+        producer.produce(topic, value, b"k", 0)
+        producer.flush(PATIENCE_S)
+    late.commit(PATIENCE_S)
+    assert world.read(topic) == []
+    early.commit(PATIENCE_S)
+    assert values(world.read(topic)) == [b"early", b"late"]
+
+
+def test_an_aborted_transaction_may_be_done_again(world: World):
+    topic = world.topic()
+    producer = world.producer()
+    for end in (producer.abort, producer.abort, producer.commit):
+        producer.begin()
+        for i in range(3):
+            producer.produce(topic, b"%d" % i, b"k", 0)
+        producer.flush(PATIENCE_S)
+        end(PATIENCE_S)
+    assert [(r.value, r.offset) for r in world.read(topic)] == [(b"0", 8), (b"1", 9), (b"2", 10)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from streamkit.errors import LostOffsetError
-from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.client import NewTopic, TopicPartition
 from tests.conformance.world import PATIENCE_S, World, records, values
 
 
@@ -273,3 +275,81 @@ def test_a_partition_is_not_resumed_before_its_start_is_chosen(world: World):
     consumer, _ = world.member(world.name("group"), topic)
     with pytest.raises(ValueError, match="before a seek"):
         consumer.resume([TopicPartition(topic, 0)])
+
+
+def test_records_without_a_transaction_are_visible_at_once(world: World):
+    topic = world.topic()
+    world.append(topic, b"plain")
+    assert [(r.value, r.offset) for r in world.read(topic)] == [(b"plain", 0)]
+    assert world.end(topic) == 1
+
+
+def test_records_without_a_transaction_wait_behind_an_open_one(world: World):
+    topic = world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce(topic, b"open", b"k", 0)
+    producer.flush(PATIENCE_S)
+    world.append(topic, b"plain")
+    assert world.read(topic) == []
+    producer.abort(PATIENCE_S)
+    assert [(r.value, r.offset) for r in world.read(topic)] == [(b"plain", 1)]
+
+
+def test_one_record_at_a_time(world: World):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    world.write(topic, *(b"%d" % i for i in range(4)))
+    got, ends = world.drain(world.reader({tp: 0}), [tp], max_records=1)
+    assert (values(got), ends) == ([b"0", b"1", b"2", b"3"], {tp: 5})
+
+
+def test_a_reader_waits_for_a_topic_that_comes_later(world: World):
+    topic = world.name("later")
+    tp = TopicPartition(topic, 0)
+    reader = world.reader({tp: 0})
+    assert reader.poll(10, 0.3).batches == []
+    world.admin.create_topics([NewTopic(topic, 1)], PATIENCE_S)
+    world.write(topic, b"a")
+    got, _ = world.drain(reader, [tp])
+    assert values(got) == [b"a"]
+
+
+def test_the_middle_of_a_transaction_can_be_read_from(world: World):
+    topic = world.topic()
+    world.write(topic, b"0", b"1", b"2", b"3")
+    assert [(r.value, r.offset) for r in world.read(topic, start=2)] == [(b"2", 2), (b"3", 3)]
+
+
+def test_an_offset_in_an_aborted_transaction_leads_behind_it(world: World):
+    topic = world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce_many(topic, [b"aborted"] * 3, [b"k"] * 3, 0, 1)
+    producer.flush(PATIENCE_S)
+    producer.abort(PATIENCE_S)
+    world.write(topic, b"committed")
+    assert [(r.value, r.offset) for r in world.read(topic, start=1)] == [(b"committed", 4)]
+
+
+def test_compaction_keeps_the_latest_of_each_key_at_its_offset(world: World):
+    """What lies in the active segment stays as it is."""
+    config = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "0"}
+    topic = world.topic(config=config)
+    world.write(topic, b"old a", b"a", key=b"a")
+    world.write(topic, b"b", key=b"b")
+    world.write(topic, None, key=b"gone")
+    time.sleep(0.15)
+    world.write(topic, b"active", key=b"c")
+
+    def read() -> list[tuple[int, bytes | None]]:
+        world.clean()
+        return [(record.offset, record.value) for record in world.read(topic)]
+
+    # 2, 4, 6 and 8 are markers. The tombstone goes once nothing older of its key can be left.
+    world.eventually(
+        lambda: read() in ([(1, b"a"), (3, b"b"), (5, None), (7, b"active")], [(1, b"a"), (3, b"b"), (7, b"active")])
+    )
+    assert world.end(topic) == 9
+    assert world.admin.start_offsets([TopicPartition(topic, 0)], PATIENCE_S) == {TopicPartition(topic, 0): 0}
+    assert world.read(topic, start=2)[0].offset == 3

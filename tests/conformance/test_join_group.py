@@ -8,7 +8,7 @@ import pytest
 
 from streamkit.errors import RetriableError
 from streamkit.kafka.client import NewTopic, TopicPartition
-from tests.conformance.world import PATIENCE_S, Listener, World
+from tests.conformance.world import PATIENCE_S, Got, Listener, World, records
 
 
 def partitions_of(listener: Listener) -> list[int]:
@@ -148,7 +148,14 @@ def test_with_the_consumer_protocol_reading_goes_on_where_nothing_changes(world:
     world.settle([(first, listener), second], lambda: len(listener.held) == len(second[1].held) == 1)
     [kept] = listener.held
     world.write(topic, b"later", partition=kept.partition)
-    got, _ = world.drain(first, [kept])
+    got: list[Got] = []
+
+    def arrived() -> bool:
+        got.extend(records(first.poll(10, 0.2)))
+        return bool(got)
+
+    world.eventually(arrived)
+    got += records(first.poll(10, 0.3))
     assert [(record.tp, record.value) for record in got] == [(kept, b"later")]
 
 

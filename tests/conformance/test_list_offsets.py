@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
-from streamkit.errors import FatalError, RetriableError
+from streamkit.errors import FatalError, KafkaError, RetriableError
 from streamkit.kafka.client import TopicPartition
 from tests.conformance.world import PATIENCE_S, World
 
@@ -37,3 +39,46 @@ def test_nothing_but_missing_partitions_is_fatal(world: World, call: str):
         with pytest.raises(FatalError) as caught:
             getattr(world.admin, call)({missing: 1} if call == "delete_records" else [missing], PATIENCE_S)
         assert caught.value.code == "_NOENT"
+
+
+def test_an_empty_partition_starts_and_ends_at_0(world: World):
+    tp = TopicPartition(world.topic(), 0)
+    assert world.admin.start_offsets([tp], PATIENCE_S) == world.admin.end_offsets([tp], PATIENCE_S) == {tp: 0}
+
+
+def test_aborted_records_count(world: World):
+    topic = world.topic()
+    producer = world.producer()
+    producer.begin()
+    producer.produce_many(topic, [b"aborted"] * 3, [b"k"] * 3, 0, 1)
+    producer.flush(PATIENCE_S)
+    producer.abort(PATIENCE_S)
+    assert world.end(topic) == 4
+
+
+def test_partitions_of_several_topics_are_asked_for_at_once(world: World):
+    left, right = world.topic(2), world.topic(1)
+    world.write(left, b"a", partition=1)
+    world.write(right, b"a", b"b")
+    wanted = {TopicPartition(left, 0): 0, TopicPartition(left, 1): 2, TopicPartition(right, 0): 3}
+    assert world.admin.end_offsets(list(wanted), PATIENCE_S) == wanted
+
+
+def test_a_partition_that_was_added_is_empty(world: World):
+    topic = world.topic(1)
+    world.write(topic, b"a")
+    world.add_partitions(topic, 2)
+    tps = [TopicPartition(topic, p) for p in range(2)]
+    found: dict[TopicPartition, int] = {}
+
+    def known() -> bool:
+        with suppress(KafkaError):  # a broker may not have heard of it yet
+            found.update(world.admin.end_offsets(tps, PATIENCE_S))
+        return bool(found)
+
+    world.eventually(known)
+    assert found == {tps[0]: 2, tps[1]: 0}
+
+
+def test_nothing_asked_is_nothing_answered(world: World):
+    assert world.admin.end_offsets([], PATIENCE_S) == {}

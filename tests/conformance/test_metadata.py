@@ -58,3 +58,37 @@ def test_a_subscribed_topic_that_is_missing_is_told_or_waited_for(world: World):
             assert consumer.poll(10, 0.1).batches == []
     assert listener.held == []
     assert world.admin.describe_topics([missing], PATIENCE_S) == {missing: None}
+
+
+def test_a_topic_that_has_grown_is_described_so(world: World):
+    topic = world.topic(1)
+    world.add_partitions(topic, 4)
+
+    def grown() -> bool:
+        info = world.admin.describe_topics([topic], PATIENCE_S)[topic]
+        return info is not None and info.partitions == 4
+
+    world.eventually(grown)
+
+
+def test_the_id_of_a_topic_stays(world: World):
+    topic = world.topic()
+    before = world.admin.describe_topics([topic], PATIENCE_S)[topic]
+    world.write(topic, b"a")
+    world.add_partitions(topic, 2)
+    after = world.admin.describe_topics([topic], PATIENCE_S)[topic]
+    assert before is not None
+    assert after is not None
+    assert before.topic_id == after.topic_id
+
+
+def test_topics_are_described_one_by_one(world: World):
+    plain, compacted = world.topic(1), world.topic(2, {"cleanup.policy": "compact"})
+    found = world.admin.describe_topics([plain, compacted], PATIENCE_S)
+    described = {name: (info.partitions, info.config["cleanup.policy"]) for name, info in found.items() if info is not None}
+    assert described == {plain: (1, "delete"), compacted: (2, "compact")}
+    assert len({info.topic_id for info in found.values() if info is not None}) == 2
+
+
+def test_nobody_asked_for_is_nobody_described(world: World):
+    assert world.admin.describe_topics([], PATIENCE_S) == {}

@@ -89,3 +89,53 @@ def test_a_successor_waits_for_the_offsets_of_the_open_transaction(world: World,
     world.producer(transactional_id)
     assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(2, "committed")}
     assert world.read(out) == []
+
+
+@pytest.mark.parametrize("offset", [0, 2**40])
+def test_any_offset_can_be_committed(world: World, offset: int):
+    """A broker does not look whether it is in the log."""
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    consumer, _ = world.member(world.name("group"), topic)
+    world.commit_offset(consumer, {tp: Committed(offset)})
+    assert consumer.committed([tp], PATIENCE_S) == {tp: Committed(offset)}
+
+
+def test_a_topic_that_does_not_exist_has_no_offsets(world: World):
+    topic = world.topic()
+    consumer, _ = world.member(world.name("group"), topic)
+    missing = TopicPartition(world.name("missing"), 0)
+    assert consumer.committed([missing], PATIENCE_S) == {missing: None}
+
+
+def test_groups_have_offsets_of_their_own(world: World, protocol: str):
+    topic = world.topic()
+    tp = TopicPartition(topic, 0)
+    members = [world.member(world.name("group"), topic)[0] for _ in range(2)]
+    for offset, consumer in enumerate(members, start=5):
+        world.commit_offset(consumer, {tp: Committed(offset)})
+    assert [consumer.committed([tp], PATIENCE_S) for consumer in members] == [{tp: Committed(5)}, {tp: Committed(6)}]
+
+
+def test_offsets_of_several_topics_are_listed(world: World):
+    group, left, right = world.name("group"), world.topic(2), world.topic(1)
+    consumer, _ = world.member(group, left, 2)
+    wanted = {
+        TopicPartition(left, 0): Committed(1),
+        TopicPartition(left, 1): Committed(2),
+        TopicPartition(right, 0): Committed(3),
+    }
+    world.commit_offset(consumer, wanted)
+    assert world.admin.group_offsets(group, PATIENCE_S) == wanted
+
+
+def test_who_joins_later_sees_what_was_committed(world: World, protocol: str):
+    group, topic = world.name("group"), world.topic(2)
+    tps = [TopicPartition(topic, p) for p in range(2)]
+    first = world.member(group, topic, 2)
+    world.commit_offset(first[0], {tp: Committed(tp.partition + 7, "m") for tp in tps})
+    second = world.consumer(group, [topic])
+    members = [first, second]
+    world.settle(members, lambda: [len(listener.held) for _, listener in members] == [1, 1])
+    [tp] = second[1].held
+    assert second[0].committed([tp], PATIENCE_S) == {tp: Committed(tp.partition + 7, "m")}

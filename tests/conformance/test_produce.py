@@ -305,3 +305,42 @@ def test_a_partition_that_does_not_exist_fails_the_transaction(world: World):
     producer.produce(topic, b"v", b"k", 1)
     producer.commit(PATIENCE_S)
     assert values(world.read_all(topic, 2)) == [b"v"]
+
+
+def test_a_record_at_the_limit_of_its_timestamp_is_taken(world: World):
+    topic = world.topic(config={"message.timestamp.after.max.ms": "60000", "message.timestamp.before.max.ms": "60000"})
+    now_ms = time.time_ns() // 1_000_000
+    times = [now_ms - 50_000, now_ms + 50_000]
+    producer = world.producer()
+    producer.begin()
+    producer.produce_many(topic, [b"a", b"b"], [b"k"] * 2, 0, times)
+    producer.commit(PATIENCE_S)
+    assert [record.timestamp for record in world.read(topic)] == times
+
+
+def test_a_tombstone_in_a_compacted_topic_is_taken(world: World):
+    topic = world.topic(config={"cleanup.policy": "compact"})
+    world.write(topic, b"v", None, key=b"k")
+    assert [(r.key, r.value) for r in world.read(topic)] == [(b"k", b"v"), (b"k", None)]
+
+
+def test_producers_share_a_partition(world: World):
+    topic = world.topic()
+    producers = [world.producer() for _ in range(3)]
+    for turn in range(3):
+        for number, producer in enumerate(producers):
+            producer.begin()
+            producer.produce(topic, b"%d-%d" % (number, turn), b"k", 0)
+            producer.commit(PATIENCE_S)
+    assert values(world.read(topic)) == [b"%d-%d" % (number, turn) for turn in range(3) for number in range(3)]
+
+
+def test_many_small_transactions_keep_their_order(world: World):
+    """Sequence numbers go on from one transaction to the next."""
+    topic = world.topic(2)
+    producer = world.producer()
+    for i in range(40):
+        producer.begin()
+        producer.produce(topic, b"%d" % i, b"k", i % 2)
+        producer.commit(PATIENCE_S)
+    assert [values(world.read(topic, p)) for p in range(2)] == [[b"%d" % i for i in range(p, 40, 2)] for p in range(2)]

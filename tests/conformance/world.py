@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,14 +114,53 @@ Member = tuple[Consumer, Listener]
 class Shared:
     """The clients that the tests of one Kafka share: making one takes longer than most tests."""
 
-    def __init__(self, client: KafkaClient) -> None:
+    def __init__(self, client: KafkaClient, *, ahead: bool) -> None:
         self.admin = client.admin()
         self.writer = client.producer(f"conformance-{uuid.uuid4().hex[:8]}-writer")
         self.writer.init_transactions(PATIENCE_S)
+        self.ready = ReadyProducers(lambda: self._producer(client)) if ahead else None
+
+    @staticmethod
+    def _producer(client: KafkaClient) -> Producer:
+        producer = client.producer(f"conformance-{uuid.uuid4().hex[:8]}")
+        producer.init_transactions(PATIENCE_S)
+        return producer
 
     def close(self) -> None:
+        if self.ready is not None:
+            self.ready.close()
         self.writer.close()
         self.admin.close()
+
+
+class ReadyProducers:
+    """Producers that are made ahead: on a real Kafka one takes up to half a second to find its coordinator."""
+
+    def __init__(self, make: Callable[[], Producer]) -> None:
+        self._make = make
+        self._ready: queue.Queue[Producer] = queue.Queue(maxsize=3)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="ready producers", daemon=True)
+        self._thread.start()
+
+    def take(self) -> Producer:
+        return self._ready.get(timeout=PATIENCE_S)
+
+    def _fill(self) -> None:
+        while not self._ended.is_set():
+            producer = self._make()
+            while not self._ended.is_set():
+                with suppress(queue.Full):
+                    self._ready.put(producer, timeout=0.1)
+                    break
+            else:
+                producer.close()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join(PATIENCE_S)
+        while not self._ready.empty():
+            self._ready.get().close()
 
 
 class World:
@@ -130,6 +171,7 @@ class World:
         self._numbers = itertools.count(1)
         self._run = uuid.uuid4().hex[:8]
         self._writer = shared.writer
+        self._ready = shared.ready
         self.admin = shared.admin
         self.protocol: GroupProtocol = "classic"
         self.differences: list[str] = []  # what is known to differ between the two Kafkas, as the test says
@@ -183,6 +225,8 @@ class World:
         return name
 
     def producer(self, transactional_id: str | None = None, **options: Any) -> Producer:
+        if self._ready is not None and transactional_id is None and not options:
+            return self._keep(self._ready.take())
         producer = self._keep(self.client(**options).producer(transactional_id or self.name("txn")))
         producer.init_transactions(PATIENCE_S)
         return producer
@@ -270,7 +314,7 @@ class MemoryWorld(World):
 
     def __init__(self) -> None:
         self._cluster = Cluster(time_outs=True)
-        super().__init__(Shared(MemoryClient(self._cluster)))
+        super().__init__(Shared(MemoryClient(self._cluster), ahead=False))
 
     def client(self, **options: Any) -> KafkaClient:
         transaction_timeout_ms = options.pop("transaction_timeout_ms", 30_000)

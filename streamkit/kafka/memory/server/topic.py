@@ -30,6 +30,25 @@ DEFAULTS: Mapping[str, str] = {
     "segment.ms": "604800000",
     "unclean.leader.election.enable": "false",
 }
+_RANGES: Mapping[str, tuple[float, float]] = {  # of numbers, ends included
+    "delete.retention.ms": (0, MAX_INT64),
+    "max.compaction.lag.ms": (1, MAX_INT64),
+    "max.message.bytes": (0, 2**31 - 1),
+    "message.timestamp.after.max.ms": (0, MAX_INT64),
+    "message.timestamp.before.max.ms": (0, MAX_INT64),
+    "min.cleanable.dirty.ratio": (0, 1),
+    "min.compaction.lag.ms": (0, MAX_INT64),
+    "min.insync.replicas": (1, 2**31 - 1),
+    "retention.bytes": (-MAX_INT64 - 1, MAX_INT64),
+    "retention.ms": (-1, MAX_INT64),
+    "segment.bytes": (1024 * 1024, 2**31 - 1),
+    "segment.ms": (1, MAX_INT64),
+}
+_CHOICES: Mapping[str, frozenset[str]] = {
+    "compression.type": frozenset({"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}),
+    "message.timestamp.type": frozenset({"CreateTime", "LogAppendTime"}),
+    "unclean.leader.election.enable": frozenset({"true", "false"}),
+}
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _POLICIES = {"delete", "compact"}
 
@@ -42,6 +61,8 @@ class TopicConfig:
         if unknown:
             raise BrokerError("INVALID_CONFIG", f"Unknown topic config name: {', '.join(unknown)}")
         self.text: Mapping[str, str] = {**DEFAULTS, **overrides}
+        for name, text in overrides.items():
+            _check(name, text)
         self.policies = {policy.strip() for policy in self.text["cleanup.policy"].split(",") if policy.strip()}
         if not self.policies <= _POLICIES:
             raise BrokerError("INVALID_CONFIG", f"Invalid value {self.text['cleanup.policy']} for cleanup.policy")
@@ -56,10 +77,24 @@ class TopicConfig:
         self.timestamp_after_max_ms = self._number("message.timestamp.after.max.ms")
 
     def _number(self, name: str) -> int:
+        return int(self.text[name])
+
+
+def _check(name: str, text: str) -> None:
+    if name in _CHOICES and text not in _CHOICES[name]:
+        raise _invalid(name, text)
+    if name in _RANGES:
         try:
-            return int(self.text[name])
+            number = float(text) if name == "min.cleanable.dirty.ratio" else int(text)
         except ValueError:
-            raise BrokerError("INVALID_CONFIG", f"Invalid value {self.text[name]} for {name}") from None
+            raise _invalid(name, text) from None
+        least, most = _RANGES[name]
+        if not least <= number <= most:
+            raise _invalid(name, text)
+
+
+def _invalid(name: str, text: str) -> BrokerError:
+    return BrokerError("INVALID_CONFIG", f"Invalid value {text} for {name}")
 
 
 class Topic:

@@ -26,6 +26,9 @@ def partition_count(broker: Broker, topic: str) -> int:
 def create_topic(broker: Broker, new: NewTopic) -> None:
     if new.name in broker.topics:
         raise BrokerError("TOPIC_ALREADY_EXISTS", f"topic '{new.name}' exists already")
+    alike = [name for name in broker.topics if name.replace(".", "_") == new.name.replace(".", "_")]
+    if alike:
+        raise BrokerError("TOPIC_EXCEPTION", f"topic '{new.name}' differs from '{alike[0]}' only in dots and underscores")
     partitions = 1 if new.partitions == -1 else new.partitions
     broker.topics[new.name] = Topic(new.name, partitions, new.config, broker.next_number())
     _announce(broker, new.name)
