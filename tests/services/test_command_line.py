@@ -238,3 +238,45 @@ def test_reset_takes_a_finished_app_back_to_its_beginning(broker, real_broker):
     done = run(STREAMKIT, "run", f"{MODULE}:app", "--until-end", kafka=real_broker)
     assert done.returncode == 0, done.stderr
     assert len(rows(broker)) > len(TABLE.splitlines()) - 1  # written again, into the same topics
+
+
+def test_records_that_were_deleted_unread_stop_it_or_are_told(broker, real_broker, tmp_path):
+    command = [STREAMKIT, "run", f"{MODULE}:app"]
+    with service(command, real_broker, tmp_path / "first") as process:
+        send(real_broker, SAMPLE)
+        wait_for(lambda: rows(broker), tmp_path / "first")
+        end(process, tmp_path / "first")
+    send(real_broker, SAMPLE)
+    place = TopicPartition(TOPICS.bids.name, 1)
+    committed, ends = committed_and_end(broker)
+    assert committed[place] < ends[place]
+    admin = broker.client.admin()
+    admin.delete_records({place: ends[place]}, 20)
+    admin.close()
+
+    done = run(*command, kafka=real_broker)
+    assert done.returncode == 6, done.stderr
+    gone = ends[place] - committed[place]
+    assert f"the log now starts at {ends[place]}: {gone} records were deleted unread" in done.stderr
+    assert "set on_lost_offset to earliest" in done.stderr
+
+    with service([*command, "--set", "on_lost_offset=earliest"], real_broker, tmp_path / "second") as process:
+        end(process, tmp_path / "second")
+    told = [json.loads(line) for line in (tmp_path / "second").read_text().splitlines() if '"records-lost"' in line]
+    assert [(line["topic"], line["partition"], line["offset"], line["records"]) for line in told] == [
+        (place.topic, place.partition, committed[place], gone)
+    ]
+    assert committed_and_end(broker)[0][place] == ends[place]
+
+
+def test_a_second_signal_does_not_wait(tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([STREAMKIT, "run", f"{MODULE}:app"], cwd=ROOT, env=environment(UNREACHABLE), stderr=log)
+    try:
+        wait_for(lambda: "waiting-for-broker" in (tmp_path / "log").read_text(), tmp_path / "log")
+        for number in (signal.SIGTERM, signal.SIGINT):  # two of one kind may count as one
+            process.send_signal(number)
+        assert process.wait(20) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    finally:
+        process.kill()
+        process.wait()
