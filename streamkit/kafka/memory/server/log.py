@@ -190,7 +190,7 @@ class PartitionLog:
             state.batches.append(AppendedBatch(first_sequence, len(columns), self.high_watermark))
         base = self.high_watermark
         last = self._batches[-1] if self._batches else None
-        if last is not None and last.takes(producer):
+        if last is not None and last.takes(producer) and last.base_offset >= self._segment.base_offset:
             last.columns.extend(columns)
         else:
             last = StoredBatch(base, columns, producer)
