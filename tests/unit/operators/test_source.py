@@ -140,7 +140,8 @@ def old_bids(count: int) -> list[bytes]:
 
 @pytest.mark.parametrize("count,in_block", [(BLOCK_RECORDS - 1, False), (BLOCK_RECORDS, True), (SIZE, True)])
 def test_a_block_is_read_from_some_size_on(count, in_block):
-    data = [*bids(count - 10), *old_bids(10)]
+    data = bids(count)
+    data[5:45:4] = old_bids(10)  # of another writer, in between
     batch, rows, _ = read(SERDE, data)
     assert (rows == 0) is in_block
     expected, one_by_one, _ = read(RowsOnly(SERDE), data)

@@ -349,6 +349,27 @@ class TestBroken:
                 with pytest.raises(DECODE_ERRORS):
                     decode([data])
 
+    @pytest.mark.parametrize("length", [b"\x01", b"\xfe" + b"\xff" * 8 + b"\x01"])
+    def test_a_length_moves_forward_and_not_beyond(self, length):
+        """Back by one, the length itself would be the number behind it."""
+
+        class One(Model):
+            text: str
+            n: int
+
+        with pytest.raises(ValueError, match="broken Avro"):
+            avro(One, framing="none").columns_decoder(frozenset({"n"}))([length])
+
+    def test_a_symbol_that_the_model_has_not(self):
+        class One(Model):
+            colour: Colour
+
+        writer = record(("colour", {"type": "enum", "name": "C", "symbols": ["red", "green"]}))
+        decode = avro(One, framing="none", writer_schema=writer).columns_decoder(frozenset({"colour"}))
+        assert decode([b"\0"])["colour"].to_list() == [Colour.RED]
+        with pytest.raises(ValueError, match="broken Avro"):
+            decode([b"\0", b"\x02"])
+
     def test_halves_of_a_character_are_not_joined(self):
         class One(Model):
             text: str
