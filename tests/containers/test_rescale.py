@@ -19,10 +19,10 @@ SEED = int(os.environ.get("STREAMKIT_TEST_SEED", "4711"))
 
 def wait_for_progress(running: Service) -> None:
     """Until more results are there than at the call: the service is at work."""
-    running.read(TOPICS.item_totals, at_least=len(running.read(TOPICS.item_totals)) + 1)
+    running.read(TOPICS.item_totals, at_least=len(running.read(TOPICS.item_totals)) + 1, timeout="90s")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_scaling_and_a_rolling_restart_lose_and_double_nothing(clean_kafka: Kafka, bids_image: str) -> None:
     events, expected = bids(200_000, keys=1_000, seed=SEED)
     with (
@@ -37,12 +37,12 @@ def test_scaling_and_a_rolling_restart_lose_and_double_nothing(clean_kafka: Kafk
         running.restart(*running.running)
         wait_for_progress(running)
         feeding.join(60)
-        running.wait_until_caught_up()
+        running.wait_until_caught_up(timeout="90s")
         running.run_until_end()
     check(clean_kafka, expected)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_kill_in_mid_stream_loses_and_doubles_nothing(clean_kafka: Kafka, bids_image: str) -> None:
     events, expected = bids(60_000, keys=300, seed=SEED + 1)
     rng = random.Random(SEED)
@@ -59,6 +59,6 @@ def test_a_kill_in_mid_stream_loses_and_doubles_nothing(clean_kafka: Kafka, bids
         wait_for_progress(running)
         running.kill(1)  # and its partitions go to the others
         feeding.join(60)
-        running.wait_until_caught_up()
+        running.wait_until_caught_up(timeout="90s")
         running.run_until_end()
     check(clean_kafka, expected)

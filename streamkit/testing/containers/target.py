@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import inspect
 import sys
 from types import ModuleType
 
@@ -17,12 +19,22 @@ def target_of(app: App | str) -> str:
     for module in list(sys.modules.values()):
         if isinstance(module, ModuleType):
             for name, value in list(vars(module).items()):
-                if value is app and (place := _place(module)) is not None:
+                if value is app and not _is_imported(module, name) and (place := _place(module)) is not None:
                     return f"{place}:{name}"
     raise ContainerError(
         f"{app!r} is no variable of a module, so another process cannot find it: write it at the top of one, "
         "or give service() what `streamkit run` takes, such as 'services.bids.app:make_app'"
     )
+
+
+def _is_imported(module: ModuleType, name: str) -> bool:
+    """Whether the module has it from another one: a test that imports the app is not where a service should start."""
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError, SyntaxError):  # no source: nothing is known
+        return False
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return any(name == (alias.asname or alias.name) for node in imports for alias in node.names)
 
 
 def _place(module: ModuleType) -> str | None:
