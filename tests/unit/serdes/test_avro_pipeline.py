@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -141,6 +142,45 @@ class TestBadBytes:
             append(driver, [GOOD] * before + [BAD[kind][0], GOOD])
             driver.end_of_input()
             assert [record.value.bids for record in driver.read(TOTALS)] == [before + 1]
+
+
+def results_of(value: object, seed: int, *, crash: bool) -> list[tuple[object, ...]]:
+    """Totals and late records of 400 bids in two partitions, some of them late, through a repartition topic."""
+    drawn = random.Random(seed)
+    bids, totals, late = (
+        sk.Topic("bids", key=str, value=value),
+        sk.Topic("totals", key=str),
+        sk.Topic("late", key=str, value=value),
+    )
+    app = sk.App("same")
+    stream = app.stream(bids, event_time=sk.event_time("at", out_of_orderness="2s")).filter(pl.col("price") > 0.5)
+    aggregate = stream.key_by("item").window(sk.tumbling("10s")).aggregate("totals", total=sk.sum("price"), last=sk.max("note"))
+    aggregate.on_close().to(totals)
+    aggregate.late().to(late)
+    encode = bids.value_serde.encoder()
+    with sk.TestDriver(app, partitions=2) as driver:
+        for part in range(4):
+            for number in range(part * 100, part * 100 + 100):
+                at = number / 4 - (drawn.random() * 20 if drawn.random() < 0.1 else drawn.random())
+                note = drawn.choice([None, "a", "ü"])
+                one = Bid(drawn.choice("ABC"), drawn.randrange(9) / 4, START + timedelta(seconds=at), note)
+                driver.cluster.append("bids", encode(one), None, number % 2)
+            driver.settle()
+            if crash and part == 2:
+                driver.crash()
+                driver.restart()
+        driver.end_of_input()
+        late_bids = [(record.key, record.value) for record in driver.read(late)]
+        return sorted([(record.key, *record.value.values()) for record in driver.read(totals)], key=str) + late_bids
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_results_are_those_of_json_also_after_a_crash(seed):
+    expected = results_of(Bid, seed, crash=False)
+    assert len(expected) > 30
+    assert any(isinstance(found[1], Bid) for found in expected)
+    assert results_of(BIDS.value_serde, seed, crash=False) == expected
+    assert results_of(BIDS.value_serde, seed, crash=True) == expected
 
 
 SCHEMA = {"type": "record", "name": "Bid", "fields": [{"name": "item", "type": "string"}, {"name": "price", "type": "double"}]}
