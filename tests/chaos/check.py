@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 
 from streamkit.kafka.client import TopicPartition
@@ -27,6 +27,10 @@ from tests.chaos import topics
 from tests.chaos.load import LoadError
 from tests.support.apps.chaos import OUT_OF_ORDERNESS_MS, SIZE_MS, STORES, group
 from tests.support.workload import Event, payload, tumbling_reference
+
+
+Read = Callable[[str], list[topics.Entry]]
+"""The committed records of a topic, partition by partition."""
 
 
 class Reference:
@@ -65,21 +69,21 @@ class Reference:
         return [Expected((name, key, start), row, (name, key)) for (key, start), row in ordered]
 
 
-def inputs(bootstrap: str, reference: Reference) -> None:
+def inputs(read: Read, reference: Reference) -> None:
     """That the log has the events as they were sent, each at the offset of its number; else the run proves nothing."""
-    there = [(e.partition, e.offset, e.value) for e in topics.read(bootstrap, f"events-{reference.run}")]
+    there = [(e.partition, e.offset, e.value) for e in read(f"events-{reference.run}")]
     sent = sorted((e.partition, e.number, payload(e)) for e in reference.events)
     if there != sent:
         raise LoadError(f"the input has {len(there)} events, not the {len(sent)} that were sent, or others, or elsewhere")
 
 
-def outputs(bootstrap: str, reference: Reference) -> Verdict:
+def outputs(read: Read, reference: Reference) -> Verdict:
     """I1 and I6, at the end of the input."""
     run = reference.run
-    verdict = results(reference.passed(), _events(topics.read(bootstrap, f"passed-{run}"), "passed", reference.partitions))
-    verdict += results(reference.late(), _events(topics.read(bootstrap, f"late-{run}"), "late", reference.partitions))
+    verdict = results(reference.passed(), _events(read(f"passed-{run}"), "passed", reference.partitions))
+    verdict += results(reference.late(), _events(read(f"late-{run}"), "late", reference.partitions))
     for name in ("own", "totals"):
-        verdict += final_results(reference.windows(name), _windows(topics.read(bootstrap, f"{name}-{run}"), name))
+        verdict += final_results(reference.windows(name), _windows(read(f"{name}-{run}"), name))
     return verdict
 
 
@@ -101,11 +105,11 @@ def _windows(entries: Iterable[topics.Entry], name: str) -> list[Found]:
     return found
 
 
-def stores(bootstrap: str, reference: Reference) -> Verdict:
+def stores(read: Read, reference: Reference) -> Verdict:
     """I3 and I6, while windows are still open: the changelogs fold to the reference; persisted time never goes back."""
     verdict = Verdict()
     for store in STORES:
-        entries = topics.read(bootstrap, f"{group(reference.run)}.{store}.changelog")
+        entries = read(f"{group(reference.run)}.{store}.changelog")
         for partition in range(reference.partitions):
             mine = [entry for entry in entries if entry.partition == partition]
             told = times(mine)
@@ -128,12 +132,9 @@ def _partition_of(store: str, key: str, partitions: int) -> int:
     return int(key[1:]) % partitions if store == "per-own-key" else partition_for(key.encode(), partitions)
 
 
-def offsets(bootstrap: str, run: str) -> Verdict:
+def offsets(committed: Iterable[topics.CommittedOffset]) -> Verdict:
     """I5, from the offsets topic itself: what was committed for a partition never goes back."""
-    return single_writer(
-        Commit("the group", {TopicPartition(one.topic, one.partition): one.offset})
-        for one in topics.commits(bootstrap, group(run))
-    )
+    return single_writer(Commit("the group", {TopicPartition(one.topic, one.partition): one.offset}) for one in committed)
 
 
 def last_records(bootstrap: str, names: Iterable[str]) -> dict[TopicPartition, int]:

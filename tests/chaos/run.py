@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from streamkit.kafka.client import TopicPartition
@@ -220,7 +221,8 @@ def _settle(
     load.stop()
     outcome.events = len(load.sent)
     reference = check.Reference(name, load.sent, PARTITIONS)
-    check.inputs(kafka.direct, reference)
+    read = partial(topics.read, kafka.direct)
+    check.inputs(read, reference)
     last = check.last_records(kafka.direct, [f"events-{name}", _repartition(name)])
     while any(sampler.committed.get((tp.topic, tp.partition), 0) < end for tp, end in last.items()):
         if time.monotonic() - started > _SETTLE_WITHIN_S:
@@ -233,12 +235,12 @@ def _settle(
         raise StuckError(f"workers were told to leave and ended with exit codes {codes}")
     committed = {TopicPartition(*tp): offset for tp, offset in sampler.committed.items()}
     outcome.verdict += check.at_rest(kafka.direct, name, last, committed)
-    outcome.verdict += check.stores(kafka.direct, reference)
-    outcome.verdict += check.offsets(kafka.direct, name)
+    outcome.verdict += check.stores(read, reference)
+    outcome.verdict += check.offsets(topics.commits(kafka.direct, group(name)))
     code = workers.finish()
     if code:
         raise StuckError(f"the worker that runs to the end of the input ended with exit code {code}")
-    outcome.verdict += check.outputs(kafka.direct, reference)
+    outcome.verdict += check.outputs(read, reference)
     say(str(outcome.verdict).partition("\n")[0])
 
 

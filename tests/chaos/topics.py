@@ -29,14 +29,18 @@ class Entry:
         return f"{self.topic}-{self.partition}@{self.offset}"
 
 
+def _admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})  # that a broker is down is what we expect
+
+
 def partitions(bootstrap: str, names: Iterable[str]) -> list[TopicPartition]:
-    found = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=20).topics
+    found = _admin(bootstrap).list_topics(timeout=20).topics
     return [TopicPartition(name, partition) for name in names for partition in sorted(found[name].partitions)]
 
 
 def names(bootstrap: str, prefix: str = "") -> list[str]:
     """Topics that there are."""
-    found = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=20).topics
+    found = _admin(bootstrap).list_topics(timeout=20).topics
     return sorted(name for name in found if name.startswith(prefix))
 
 
@@ -75,7 +79,7 @@ def read(bootstrap: str, topic: str) -> list[Entry]:
 
 def stable_ends(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
     """(last stable offset, high watermark) of every partition: equal where no transaction is open."""
-    admin, asked = AdminClient({"bootstrap.servers": bootstrap}), partitions(bootstrap, topics)
+    admin, asked = _admin(bootstrap), partitions(bootstrap, topics)
     found: dict[str, dict[tuple[str, int], int]] = {}
     for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
         answers = admin.list_offsets({tp: OffsetSpec.latest() for tp in asked}, isolation_level=level, request_timeout=20)
