@@ -43,8 +43,17 @@ def main() -> None:
     parser.add_argument("--run", required=True)
     parser.add_argument("--until-end", action="store_true")
     parser.add_argument("--instance", default="one")
+    parser.add_argument("--protocol", default="classic", choices=["classic", "consumer"])
+    parser.add_argument("--static", action="store_true")
+    parser.add_argument("--session-ms", type=int, default=3_000)
     arguments = parser.parse_args()
-    settings = sk.EngineSettings(commit_interval_ms=50, transaction_timeout_ms=2_000, session_timeout_ms=3_000)
+    settings = sk.EngineSettings(
+        commit_interval_ms=50,
+        transaction_timeout_ms=2_000,
+        session_timeout_ms=arguments.session_ms,
+        group_protocol=arguments.protocol,
+        static_membership=arguments.static,
+    )
     make_app(arguments.run).run(
         bootstrap_servers=arguments.bootstrap, until_end=arguments.until_end, settings=settings, instance_id=arguments.instance
     )
