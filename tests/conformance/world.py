@@ -10,8 +10,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -115,21 +115,36 @@ class Shared:
     """The clients that the tests of one Kafka share: making one takes longer than most tests."""
 
     def __init__(self, client: KafkaClient, *, ahead: bool) -> None:
+        self._client = client
+        self._writer: Producer | None = None
         self.admin = client.admin()
-        self.writer = client.producer(f"conformance-{uuid.uuid4().hex[:8]}-writer")
-        self.writer.init_transactions(PATIENCE_S)
-        self.ready = ReadyProducers(lambda: self._producer(client)) if ahead else None
+        self.ready = ReadyProducers(self._new_producer) if ahead else None
 
-    @staticmethod
-    def _producer(client: KafkaClient) -> Producer:
-        producer = client.producer(f"conformance-{uuid.uuid4().hex[:8]}")
+    def _new_producer(self) -> Producer:
+        producer = self._client.producer(f"conformance-{uuid.uuid4().hex[:8]}")
         producer.init_transactions(PATIENCE_S)
         return producer
+
+    @contextmanager
+    def transaction(self) -> Iterator[Producer]:
+        """A transaction that is committed at the end. One that fails takes its producer along."""
+        if self._writer is None:
+            self._writer = self._new_producer()
+        writer, self._writer = self._writer, None
+        try:
+            writer.begin()
+            yield writer
+            writer.commit(PATIENCE_S)
+        except BaseException:
+            writer.close()
+            raise
+        self._writer = writer
 
     def close(self) -> None:
         if self.ready is not None:
             self.ready.close()
-        self.writer.close()
+        if self._writer is not None:
+            self._writer.close()
         self.admin.close()
 
 
@@ -170,8 +185,7 @@ class World:
         self._made: list[Admin | Consumer | Producer | Reader] = []
         self._numbers = itertools.count(1)
         self._run = uuid.uuid4().hex[:8]
-        self._writer = shared.writer
-        self._ready = shared.ready
+        self._shared = shared
         self.admin = shared.admin
         self.protocol: GroupProtocol = "classic"
         self.differences: list[str] = []  # what is known to differ between the two Kafkas, as the test says
@@ -225,8 +239,8 @@ class World:
         return name
 
     def producer(self, transactional_id: str | None = None, **options: Any) -> Producer:
-        if self._ready is not None and transactional_id is None and not options:
-            return self._keep(self._ready.take())
+        if self._shared.ready is not None and transactional_id is None and not options:
+            return self._keep(self._shared.ready.take())
         producer = self._keep(self.client(**options).producer(transactional_id or self.name("txn")))
         producer.init_transactions(PATIENCE_S)
         return producer
@@ -259,10 +273,9 @@ class World:
 
     def write(self, topic: str, *values: bytes | None, key: bytes | None = b"k", partition: int = 0) -> None:
         """One committed transaction."""
-        self._writer.begin()
-        for value in values:
-            self._writer.produce(topic, value, key, partition)
-        self._writer.commit(PATIENCE_S)
+        with self._shared.transaction() as writer:
+            for value in values:
+                writer.produce(topic, value, key, partition)
 
     def read(self, topic: str, partition: int = 0, start: int = 0) -> list[Got]:
         """What a reader sees up to the end of the partition."""
@@ -295,9 +308,8 @@ class World:
 
     def commit_offset(self, consumer: Consumer, offsets: Mapping[TopicPartition, Committed]) -> None:
         """A transaction that holds nothing but offsets."""
-        self._writer.begin()
-        self._writer.send_offsets(offsets, consumer.group_metadata(), PATIENCE_S)
-        self._writer.commit(PATIENCE_S)
+        with self._shared.transaction() as writer:
+            writer.send_offsets(offsets, consumer.group_metadata(), PATIENCE_S)
 
     def close(self) -> None:
         for made in reversed(self._made):
