@@ -15,6 +15,7 @@ from streamkit.errors import DuplicateInstanceError
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.client.link import Call
 from streamkit.kafka.memory.client.membership import GONE, Membership
+from streamkit.kafka.memory.network import NoAnswer
 from streamkit.kafka.memory.server.consumer_group import LEAVE, LEAVE_FOR_A_WHILE, ConsumerHeartbeat, HeartbeatAnswer
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.requests.consumer_group_heartbeat import consumer_group_heartbeat
@@ -76,7 +77,11 @@ class ConsumerMembership(Membership):
             self._settings.instance_id,
             self._settings.rebalance_timeout_ms,
         )
-        answer = self._link.send("ConsumerGroupHeartbeat", consumer_group_heartbeat, request)
+        try:
+            answer = self._link.send("ConsumerGroupHeartbeat", consumer_group_heartbeat, request)
+        except NoAnswer:
+            self._to_say = True  # only a full request may repeat one that the coordinator has answered with another epoch
+            raise
         if request.member_id != self.member_id or (self.generation > 0) is joins:
             return  # of a membership that has ended meanwhile
         if says_what_it_has and tuple(self._assigned) == request.owned:
