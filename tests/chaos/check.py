@@ -28,7 +28,6 @@ from tests.chaos.load import LoadError
 from tests.support.apps.chaos import OUT_OF_ORDERNESS_MS, SIZE_MS, STORES, group
 from tests.support.workload import Event, payload, tumbling_reference
 
-
 Read = Callable[[str], list[topics.Entry]]
 """The committed records of a topic, partition by partition."""
 
