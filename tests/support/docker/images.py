@@ -33,7 +33,7 @@ PYTHON = "python:3.11-slim-bookworm"
 KAFKA = f"apache/kafka:{KAFKA_VERSION}"
 LABEL = "streamkit.look-alike"
 PULL_TIMEOUT = 180  # seconds: a registry that cannot be reached must not cost more than that
-STEP_TIMEOUT = 300
+STEP_TIMEOUT = 900  # debootstrap takes half a minute, and ten times that on a machine that is busy otherwise
 
 _PIP_KEYS = ("index-url", "extra-index-url", "trusted-host")
 _CERTIFICATES = Path("/usr/local/share/ca-certificates")
