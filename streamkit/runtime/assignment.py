@@ -28,7 +28,12 @@ class Assignment:
         self._epochs: Counter[TopicPartition] = Counter()
         self.owned: set[TopicPartition] = set()
         self.changed = False
+        self._silent = False
         self.complete = False  # the group has said last what we get, not what it takes
+
+    def silence(self) -> None:
+        """Nothing of what the group says counts any more: the worker is given up."""
+        self._silent = True
 
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         self._epochs.update(partitions)
@@ -36,11 +41,15 @@ class Assignment:
         self.changed = self.complete = True
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        if self._silent:
+            return
         self._before_revoke()
         self._gone(partitions)
         self._revoked(partitions)
 
     def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
+        if self._silent:
+            return
         self._gone(partitions)
         self._lost(partitions)
 

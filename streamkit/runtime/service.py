@@ -62,6 +62,10 @@ class _Life:
         told = {"starting": True} if self.worker is None else self.worker.situation()
         return told if self.error is None else {**told, "closed_for": str(self.error)}
 
+    def abandon(self) -> None:
+        if self.worker is not None:
+            self.worker.abandon()
+
     def exit_code(self) -> int:
         """A client that cannot be closed when all is committed has done no harm."""
         return 0 if self.done else STUCK_EXIT_CODE
@@ -97,7 +101,14 @@ def run_service(
         if options.watchdog:
             lock_held_s = settings.step_deadline_s + _LOCK_HELD_S
             surroundings.enter_context(
-                Watchdog(deadlines, life.situation, instrument, lock_held_s=lock_held_s, exit_code=life.exit_code)
+                Watchdog(
+                    deadlines,
+                    life.situation,
+                    instrument,
+                    lock_held_s=lock_held_s,
+                    abandon=life.abandon,
+                    exit_code=life.exit_code,
+                )
             )
         worker = _make(topology, client, settings, options, instrument, clock, stop, deadlines)
         if worker is not None:

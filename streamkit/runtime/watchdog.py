@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -31,6 +32,8 @@ STUCK_EXIT_CODE: Final = 75
 
 LOOK_EVERY_S: Final = 0.25
 _REPORT_WITHIN_S: Final = 5.0
+_ABANDON_WITHIN_S: Final = 3.0
+_IN_THE_CONSUMER: Final = frozenset({"poll", "close"})
 _ARM_EVERY_S: Final = 5.0
 _STANDARD_ERROR: Final = 2
 
@@ -38,8 +41,9 @@ _STANDARD_ERROR: Final = 2
 class Watchdog:
     """Looks at the deadlines while it is entered. ``situation`` tells of the worker; it is called on the watchdog's thread.
 
-    ``exit_code`` is asked when it comes to leaving. ``lock_held_s``: after so long without this thread running at all,
-    faulthandler's timer ends the process; None: no timer.
+    ``abandon`` leaves the group, which would otherwise wait for the session of a dead member to time out; it is not called while
+    the consumer itself is at work, since two threads may not be in it. ``exit_code`` is asked when it comes to leaving.
+    ``lock_held_s``: after so long without this thread running at all, faulthandler's timer ends the process; None: no timer.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Watchdog:
         instrument: Instrument,
         *,
         lock_held_s: float | None = None,
+        abandon: Callable[[], None] | None = None,
         exit_code: Callable[[], int] = lambda: STUCK_EXIT_CODE,
         leave: Callable[[int], Any] = os._exit,
         look_every_s: float = LOOK_EVERY_S,
@@ -57,6 +62,7 @@ class Watchdog:
         self._situation = situation
         self._instrument = instrument
         self._lock_held_s = lock_held_s
+        self._abandon = abandon
         self._exit_code = exit_code
         self._leave = leave
         self._every_s = look_every_s
@@ -82,16 +88,15 @@ class Watchdog:
                 arm_at = now + _ARM_EVERY_S
             overdue = self._deadlines.look(now)
             if overdue is not None:
-                code = self._exit_code()
-                self._report(overdue, code)
-                self._leave(code)
+                self._end(overdue)
                 return
 
-    def _report(self, overdue: Overdue, code: int) -> None:
-        """In a thread of its own, for a moment only: the worker may be stuck *in* the log, with nobody reading its pipe."""
-        reporting = threading.Thread(target=self._tell, args=(overdue, code), name="streamkit-watchdog-report", daemon=True)
-        reporting.start()
-        reporting.join(_REPORT_WITHIN_S)
+    def _end(self, overdue: Overdue) -> None:
+        code = self._exit_code()
+        _for_a_moment(lambda: self._tell(overdue, code), _REPORT_WITHIN_S)
+        if self._abandon is not None and _IN_THE_CONSUMER.isdisjoint((overdue.doing, *overdue.inside)):
+            _for_a_moment(self._abandon, _ABANDON_WITHIN_S)
+        self._leave(code)
 
     def _tell(self, overdue: Overdue, code: int) -> None:
         try:
@@ -108,6 +113,18 @@ class Watchdog:
             **situation,
             stack=all_stacks(),
         )
+
+
+def _for_a_moment(work: Callable[[], None], seconds: float) -> None:
+    """In a thread of its own, and no longer: the worker may be stuck *in* the log, with nobody reading its pipe."""
+
+    def run() -> None:
+        with suppress(Exception):  # the process leaves, whatever comes of this
+            work()
+
+    thread = threading.Thread(target=run, name="streamkit-watchdog-last", daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def stuck(overdue: Overdue, code: int = STUCK_EXIT_CODE) -> StuckError:

@@ -121,6 +121,11 @@ class Worker:
             "transaction_records": transaction.records if transaction.open else 0,
         }
 
+    def abandon(self) -> None:
+        """From another thread, when this worker's own does not come back from a call: leaves the group without a commit."""
+        self._assignment.silence()
+        self._consumer.close()
+
     # ---- the loop
 
     def start(self) -> None:

@@ -16,6 +16,9 @@ from streamkit.ops.logging import configure, service_log
 from streamkit.runtime.service import RunOptions, run_service
 from tests.support.apps.totals import make_app
 
+SESSION_S = 45
+"""Long, as by default: who dies without leaving the group is missed only then."""
+
 HANGS_AT = 5
 """Which call of a process does not return."""
 
@@ -60,7 +63,7 @@ def main() -> None:
     parser.add_argument("--run", required=True)
     parser.add_argument("--marker", required=True, type=Path)
     arguments = parser.parse_args()
-    settings = sk.EngineSettings(commit_interval_ms=50, transaction_timeout_ms=2_000, session_timeout_ms=3_000)
+    settings = sk.EngineSettings(commit_interval_ms=50, transaction_timeout_ms=2_000, session_timeout_ms=SESSION_S * 1000)
     connection = ConnectionSettings(
         arguments.bootstrap,
         transaction_timeout_ms=settings.transaction_timeout_ms,

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from streamkit.instrument import Recorder
 from streamkit.runtime.deadlines import Deadlines
 from streamkit.runtime.watchdog import STUCK_EXIT_CODE, Watchdog
@@ -61,6 +63,29 @@ def test_it_leaves_also_when_the_worker_cannot_be_described_or_the_log_is_stuck(
             assert left.left.wait(20)
         assert left.codes == [STUCK_EXIT_CODE]
     gate.set()
+
+
+@pytest.mark.parametrize("inside, leaves", [("step", True), ("poll", False)])
+def test_it_leaves_the_group_unless_the_consumer_is_at_work(inside: str, *, leaves: bool) -> None:
+    deadlines, left, abandoned = Deadlines(TICK_S), Left(), threading.Event()
+    with Watchdog(deadlines, dict, Recorder(), leave=left, abandon=abandoned.set, look_every_s=TICK_S):
+        deadlines.enter(inside, 100.0)
+        deadlines.enter("send_offsets", 0.02)
+        assert left.left.wait(10)
+    assert abandoned.is_set() is leaves
+    assert left.codes == [STUCK_EXIT_CODE]
+
+
+def test_a_group_that_cannot_be_left_keeps_nobody() -> None:
+    def refuse() -> None:
+        raise RuntimeError("consumer closed")
+
+    for abandon in (refuse, lambda: time.sleep(30)):
+        deadlines, left = Deadlines(TICK_S), Left()
+        with Watchdog(deadlines, dict, Recorder(), leave=left, abandon=abandon, look_every_s=TICK_S):
+            deadlines.enter("commit", 0.02)
+            assert left.left.wait(15)
+        assert left.codes == [STUCK_EXIT_CODE]
 
 
 def test_what_has_done_its_work_leaves_with_another_code() -> None:
