@@ -40,9 +40,19 @@ class Listener:
         return self.events[-1][1] if self.events and self.events[-1][0] == "assigned" else []
 
 
+@pytest.fixture(params=["classic", "consumer"])
+def client(real_broker: str, request: pytest.FixtureRequest) -> ConfluentClient:
+    return ConfluentClient(ConnectionSettings(real_broker, transaction_timeout_ms=10_000, group_protocol=request.param))
+
+
 @pytest.fixture
-def client(real_broker: str) -> ConfluentClient:
+def classic(real_broker: str) -> ConfluentClient:
     return ConfluentClient(ConnectionSettings(real_broker, transaction_timeout_ms=10_000))
+
+
+@pytest.fixture
+def incremental(real_broker: str) -> ConfluentClient:
+    return ConfluentClient(ConnectionSettings(real_broker, transaction_timeout_ms=10_000, group_protocol="consumer"))
 
 
 @pytest.fixture
@@ -236,15 +246,17 @@ def test_group_metadata_names_generation_and_member(client, stack):
     consumer = client.consumer("g-meta")
     stack.callback(consumer.close)
     before = consumer.group_metadata()
-    assert (before.group_id, before.generation, before.member_id) == ("g-meta", -1, "")
+    is_ours = client.settings.group_protocol == "consumer"  # then a member makes its own id, before it has joined
+    assert (before.group_id, before.generation, before.member_id == "") == ("g-meta", -1, not is_ours)
     consumer, _ = member(client, stack, topic, group=f"g-{topic}")
     metadata = consumer.group_metadata()
     assert metadata.member_id == consumer._consumer.memberid()
-    assert metadata.generation == 1
+    assert metadata.generation >= 1
     assert metadata.group_id == f"g-{topic}"
 
 
-def test_a_second_member_takes_over_and_nothing_of_the_first_assignment_leaks(client, stack):
+def test_a_second_member_takes_over_and_nothing_of_the_first_assignment_leaks(classic, stack):
+    client = classic
     topic = make_topic(client, 2)
     write(client, topic, 500)
     group = f"g-{topic}"
@@ -266,6 +278,74 @@ def test_a_second_member_takes_over_and_nothing_of_the_first_assignment_leaks(cl
     assert [kind for kind, _ in listener.events] == ["assigned", "revoked", "assigned"]
     for _ in range(5):
         assert first.poll(100, 0.1) == Polled()  # paused again, although the first assignment was resumed
+
+
+def records_of(seen: list[Polled], tp: TopicPartition) -> list[bytes | None]:
+    return [value for polled in seen for batch in polled.batches if batch.tp == tp for value in batch.values()]
+
+
+def test_with_kip_848_what_stays_goes_on_while_another_member_comes_and_goes(incremental, stack):
+    """Nothing of it is read twice or left out, neither before nor after a seek; what goes gives nothing any more."""
+    client = incremental
+    topic = make_topic(client, 4)
+    for partition in range(4):
+        write(client, topic, 300, partition=partition)
+    group = f"g-{topic}"
+    first, listener = member(client, stack, topic, group=group)
+    for tp in listener.assigned:
+        first.seek(tp, 0)
+    first.resume(listener.assigned)
+    seen = [first.poll(7, 1.0)]
+    second, other = client.consumer(group), Listener()
+    second.subscribe([topic], other)
+    end = time.monotonic() + 20
+    while not other.assigned:
+        assert time.monotonic() < end
+        second.poll(10, 0.05)
+        seen.append(first.poll(7, 0.05))
+    assert [kind for kind, _ in listener.events] == ["assigned", "revoked"]
+    gone = set(listener.events[1][1])
+    assert gone == set(other.assigned)
+    assert len(gone) == 2
+    kept = sorted({TopicPartition(topic, number) for number in range(4)} - gone)
+    wanted = [b"%d" % number for number in range(300)]
+    seen += poll_until(first, lambda more: all(records_of(seen + more, tp)[-1:] == wanted[-1:] for tp in kept))
+    for tp in kept:
+        assert records_of(seen, tp) == wanted
+    first.seek(kept[0], 290)
+    assert values(poll_until(first, lambda more: len(values(more)) >= 10)) == wanted[290:]
+    second.close()
+    poll_until(first, lambda _: listener.events[-1][0] == "assigned" and set(listener.assigned) == gone)
+    assert first.poll(100, 0.5).batches == []  # they come back paused
+    for tp in gone:
+        first.seek(tp, 299)
+    first.resume(gone)
+    assert values(poll_until(first, lambda more: len(values(more)) >= 2)) == [b"299", b"299"]
+    assert set(first._fetch.assigned) == {*kept, *gone}
+
+
+def test_with_kip_848_a_partition_that_lost_its_place_is_assigned_anew_alone(incremental, stack):
+    client = incremental
+    topic = make_topic(client, 2)
+    for partition in range(2):
+        write(client, topic, 20, partition=partition)
+    lost, fine = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    client.admin().delete_records({lost: 10}, 10)
+    consumer, _ = member(client, stack, topic)
+    consumer.seek(lost, 5)
+    consumer.seek(fine, 0)
+    consumer.resume([lost, fine])
+    seen: list[Polled] = []
+    with pytest.raises(LostOffsetError, match=f"{topic}-0@5"):
+        while True:
+            seen.append(consumer.poll(3, 1.0))
+    consumer.seek(lost, 10)
+    wanted = [b"%d" % number for number in range(20)]
+    seen += poll_until(
+        consumer, lambda more: records_of(more, lost)[-1:] == wanted[-1:] and records_of(seen + more, fine)[-1:] == wanted[-1:]
+    )
+    assert records_of(seen, lost) == wanted[10:]
+    assert records_of(seen, fine) == wanted
 
 
 def test_close_calls_on_revoked(client):
@@ -308,8 +388,15 @@ def test_committed_waits_for_a_pending_transaction_and_says_so(client, stack):
     assert admin.group_offsets(consumer.group_metadata().group_id, 10) == {tp: Committed(7, "note", 0)}
 
 
-def test_a_member_that_polled_too_late_is_told_and_loses_its_partitions(real_broker, stack):
-    settings = ConnectionSettings(real_broker, transaction_timeout_ms=2_000, session_timeout_ms=6_000, max_poll_interval_ms=6_000)
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_member_that_polled_too_late_is_told_and_loses_its_partitions(real_broker, stack, protocol):
+    settings = ConnectionSettings(
+        real_broker,
+        transaction_timeout_ms=2_000,
+        session_timeout_ms=6_000,
+        max_poll_interval_ms=6_000,
+        group_protocol=protocol,
+    )
     client = ConfluentClient(settings)
     topic = make_topic(client)
     consumer, listener = member(client, stack, topic)
