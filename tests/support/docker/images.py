@@ -117,7 +117,7 @@ def _debian(api: Any, report: Report) -> None:
     mirrors = [line.split("|")[0] for line in listing.splitlines() if line.endswith("|bookworm|main")]
     cached = cache_directory().parent / "debs"
     cached.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(dir=_memory()) as temporary:
         root = Path(temporary) / "root"
         options = ["--variant=minbase", f"--cache-dir={cached}", "--include=ca-certificates"]
         _output(debootstrap, *options, "bookworm", str(root), *mirrors[:1])
@@ -134,6 +134,17 @@ def _debian(api: Any, report: Report) -> None:
         _output("tar", "-C", str(root), "--numeric-owner", "-cf", str(archive), ".")
         name, _, version = DEBIAN.partition(":")
         api.api.import_image_from_file(str(archive), repository=name, tag=version, changes=f'CMD ["bash"]\nLABEL {LABEL}=1')
+
+
+def _memory() -> str | None:
+    """A file system in memory, where there is one with room that takes programs and devices: debootstrap syncs every file that it
+    writes, which is most of its time on a busy disk (235 s; in memory, beside the same load, 93)."""
+    place = "/dev/shm"
+    with contextlib.suppress(OSError):
+        found = os.statvfs(place)
+        if found.f_bavail * found.f_frsize > 1e9 and not found.f_flag & (os.ST_NODEV | os.ST_NOEXEC):
+            return place
+    return None
 
 
 def _python(api: Any, report: Report) -> None:
