@@ -29,7 +29,8 @@ class SilentAdmin:
 def test_the_bounds_are_asked_for_shortly_whatever_the_deadline_of_the_restore():
     # One request that waited for a dead leader held a take-over up for eleven seconds, on three brokers of which one was killed.
     task, admin = SimpleNamespace(id=TaskId("bids", 0), changelog_topics=lambda: ["changelog"]), SilentAdmin()
+    client = SimpleNamespace(describe=lambda: "nowhere")
     with pytest.raises(RetriableError):
-        Restore([task], None, admin, ManualClock(), 120.0, Recorder())  # type: ignore[list-item,arg-type]
+        Restore([task], client, admin, ManualClock(), 120.0, Recorder())  # type: ignore[list-item,arg-type]
     assert admin.waited
     assert max(admin.waited) <= 2
