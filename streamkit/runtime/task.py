@@ -105,6 +105,7 @@ class Task:
     changelogs: dict[str, BlockChangelog] = field(default_factory=dict)
     state_commit: int | None = None  # the last commit that wrote the changelogs
     found_commits: dict[str, int | None] = field(default_factory=dict)  # store -> the commit that its restored state is of
+    found_blocks: dict[str, int | None] = field(default_factory=dict)  # store -> the blocks that there were with that commit
     advance_when_idle_ms: int | None = None  # see quiet.py
     keeps_time: bool = False  # a task without a store whose time is wanted downstream keeps a time record of its own
 
@@ -330,6 +331,7 @@ class Task:
             return
         if record.fingerprint != self.changelogs[store].fingerprint:
             raise shape_changed(store, record.fingerprint, self.changelogs[store].fingerprint)
+        self.found_blocks[store] = record.blocks
         operator = self.chain.aggregates[store]
         operator.progress.frontier = record.frontier
         operator.progress.closed_through = record.closed_through
@@ -338,6 +340,8 @@ class Task:
 
     def restored(self) -> None:
         """All changelogs were read: rows of windows that were closed are dropped by what was persisted (R25)."""
+        for store, changelog in self.changelogs.items():
+            changelog.refuse_gaps(self.found_blocks.get(store))
         for operator in self.chain.aggregates.values():
             operator.restored()
             self.time.restore(operator.progress.frontier)  # restored time stands, whoever was idle then

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from streamkit.errors import StateError
 from streamkit.state import time_record
 from streamkit.state.accumulators import Accumulator
@@ -64,7 +66,7 @@ class BlockChangelog:
             yield from self._write(sections)
         for ref in dropped:
             yield ref.key, None
-        yield time_record.KEY, time_record.encode(time)
+        yield time_record.KEY, time_record.encode(msgspec.structs.replace(time, blocks=len(self._directory)))
 
     def _drop_closed(self, store: WindowStore, closed_through: int) -> list[_BlockRef]:
         dropped = []
@@ -126,6 +128,15 @@ class BlockChangelog:
         sections = [(store.load(e), e) for e in decode_block(value, self.fingerprint, self.accumulators, self.store_name)]
         self._remember(key, sections)
         return sum(len(entries) for _, entries in sections)
+
+    def refuse_gaps(self, blocks: int | None) -> None:
+        """StateError if fewer blocks were read back than there were with the last commit (None: it did not say)."""
+        if blocks is not None and len(self._directory) < blocks:
+            raise StateError(
+                f"store '{self.store_name}': its changelog had {blocks} blocks with the last commit and holds "
+                f"{len(self._directory)} of them: records of it were deleted (a retention, DeleteRecords, a log that was cut off), "
+                "and the state in them is lost. Reset the app (streamkit reset), so that positions and state start anew together"
+            )
 
     def forget(self, key: bytes) -> None:
         """A tombstone was read: the block is gone."""

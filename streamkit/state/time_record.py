@@ -4,7 +4,8 @@
 closed, whatever the grace was then: a restore drops the rows of panes up to it and never computes them anew from settings.
 ``max_timestamp`` is the largest event time seen by the task. ``inputs`` is the last word of each upstream task through a
 repartition topic: (topic, sub-topology, partition, frontier). ``commit`` is the number of the task's commit that wrote it; the
-offsets of that commit name the same. States (idle, ended) are not stored: they are proven anew (R26).
+offsets of that commit name the same. ``blocks`` is how many live blocks the changelog had with that commit: fewer found by a
+restore are state that was deleted. States (idle, ended) are not stored: they are proven anew (R26).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class TimeRecord(msgspec.Struct, frozen=True):
     inputs: list[tuple[str, str, int, int]] = []
     late: int = 0
     commit: int | None = None
+    blocks: int | None = None
     version: int = VERSION
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streamkit.testing.sim.campaign import JUDGED_FROM, Report, campaign, load, run, save, shrink
 from streamkit.testing.sim.world import Outcome
-from tests.sim.scenarios import SCENARIOS
+from tests.sim.scenarios import ALL
 
 SEEDS = Path(__file__).parent / "seeds"
 
@@ -19,14 +19,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make sim")
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scenario", choices=sorted(SCENARIOS), help="only this one")
+    parser.add_argument("--scenario", choices=sorted(ALL), help="only this one")
     parser.add_argument("--replay", type=Path, help="a pinned run, with its trace")
     parser.add_argument("--coverage", action="store_true", help="print all that was counted")
     arguments = parser.parse_args()
     logging.getLogger("streamkit").addHandler(logging.NullHandler())  # skipped records are in the trace
     if arguments.replay is not None:
         return replay(arguments.replay)
-    scenarios = {arguments.scenario: SCENARIOS[arguments.scenario]} if arguments.scenario else SCENARIOS
+    scenarios = {arguments.scenario: ALL[arguments.scenario]} if arguments.scenario else ALL
     report = campaign(scenarios, arguments.runs, arguments.seed)
     tell(report, coverage=arguments.coverage)
     for outcome in report.failures:
@@ -40,7 +40,7 @@ def main() -> int:
 
 def replay(path: Path) -> int:
     pinned = load(path)
-    outcome = run(SCENARIOS[pinned.plan.scenario], pinned.plan)
+    outcome = run(ALL[pinned.plan.scenario], pinned.plan)
     print(pinned.title)
     tell_story(outcome)
     print(f"sim: 1 runs, {0 if outcome.ok else 1} violations")
@@ -58,7 +58,7 @@ def tell(report: Report, *, coverage: bool) -> None:
 
 def pin(outcome: Outcome) -> None:
     """A smaller run that fails in the same way, kept and told."""
-    scenario = SCENARIOS[outcome.plan.scenario]
+    scenario = ALL[outcome.plan.scenario]
     smallest = shrink(scenario, outcome.plan)
     path = SEEDS / f"{outcome.plan.scenario}-{outcome.plan.seed}.json"
     title = str(smallest.verdict.violations[0]) if smallest.verdict.violations else "not found again"

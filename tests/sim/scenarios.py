@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import polars as pl
 
 import streamkit as sk
+from streamkit.errors import LostOffsetError, StateError, TopicError
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.cluster import LogRecord
 from streamkit.plan.topology import Topology
 from streamkit.runtime.failures import OnError
+from streamkit.state import changelog
 from streamkit.testing.checker import (
     Expected,
     Found,
@@ -29,6 +33,7 @@ from streamkit.testing.checker import (
     state,
     times,
 )
+from streamkit.testing.sim.damage import Damage
 from streamkit.testing.sim.scenario import Input
 from streamkit.testing.sim.world import World
 from tests.support.reference import NEVER, Grid, Reference, Seen, chained, summary, windowed
@@ -132,6 +137,12 @@ class Pipeline:
 
     def app(self) -> sk.App:
         raise NotImplementedError
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Changelogs are rewritten as soon as a few rows could go, which takes thousands otherwise."""
+        with patch.object(changelog, "REWRITE_SLACK_ROWS", 4):
+            yield
 
     @cached_property
     def _topology(self) -> Topology:
@@ -439,6 +450,95 @@ class Poison(Stateless):
         return self.reference_of([(record, source) for record, source in world.appended if len(record.value or b"") > 1])
 
 
+@dataclass
+class Damaged(Windows):
+    """Windows, until something is done to the topics that nothing can repair."""
+
+    keyed: str = "record-key"
+    title: str = "damaged"
+    damage: Damage | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.name = self.title
+
+
+def changelog_of(world: World) -> str:
+    return f"{world.topology.plan.app}.agg.changelog"
+
+
+def recreate_changelog(world: World) -> None:
+    name = changelog_of(world)
+    config = world.cluster.broker.topics[name].info().config
+    admin = world.client("damage", "damage").admin()
+    admin.delete_topics([name], 1.0)
+    world.cluster.create_topic(name, 2, config)
+
+
+def cut_changelog(world: World) -> None:
+    """Everything but the last record of each partition: the time record is there, the blocks are not."""
+    name = changelog_of(world)
+    before = {}
+    for log in world.cluster.broker.topics[name].logs:
+        records = world.cluster.read(name, partitions=[log.tp.partition])
+        if records:
+            before[log.tp] = records[-1].offset
+    world.client("damage", "damage").admin().delete_records(before, 1.0)
+
+
+def write_into_changelog(world: World) -> None:
+    for partition in range(2):
+        world.cluster.append(changelog_of(world), b"not a block", b"block:someone:0", partition)
+
+
+def forget_offsets(world: World) -> None:
+    world.cluster.broker.groups[world.topology.plan.app].offsets.clear()
+
+
+def set_offsets_back(world: World) -> None:
+    offsets = world.cluster.broker.groups[world.topology.plan.app].offsets
+    for tp, committed in offsets.items():
+        offsets[tp] = committed._replace(offset=0, metadata="")  # as Kafka's own tool does
+
+
+def cut_source(world: World) -> None:
+    """Records that were appended while nobody ran are deleted unread."""
+    for partition in range(2):
+        world.cluster.append("events", b'{"number":-1,"key":"a0","value":1,"at":1}', b"a0", partition)
+    ends = {log.tp: log.high_watermark for log in world.cluster.broker.topics["events"].logs}
+    world.client("damage", "damage").admin().delete_records(ends, 1.0)
+
+
+def recreate_source(world: World) -> None:
+    config = world.cluster.broker.topics["events"].info().config
+    world.client("damage", "damage").admin().delete_topics(["events"], 1.0)
+    world.cluster.create_topic("events", 2, config)
+
+
+def grow_source(world: World) -> None:
+    world.cluster.add_partitions("events", 3)
+
+
+def damaged(title: str, apply: Any, *stops: type[Exception], at: float | None = 2.5) -> Damaged:
+    return Damaged(title=title, damage=Damage(apply, stops, at))
+
+
+DAMAGED: dict[str, Pipeline] = {
+    one.name: one
+    for one in (
+        damaged("changelog-recreated", recreate_changelog, StateError, TopicError),
+        damaged("changelog-cut", cut_changelog, StateError),
+        damaged("changelog-foreign", write_into_changelog, StateError),
+        damaged("offsets-gone", forget_offsets, StateError),
+        damaged("offsets-set-back", set_offsets_back, StateError),
+        damaged("source-cut", cut_source, LostOffsetError),
+        damaged("source-cut-before-the-first-record", cut_source, LostOffsetError, at=None),
+        damaged("source-recreated", recreate_source, LostOffsetError, StateError, TopicError),
+        damaged("source-grown", grow_source, TopicError),
+    )
+}
+"""After these nothing may be committed any more."""
+
 SCENARIOS: dict[str, Pipeline] = {
     one.name: one
     for one in (
@@ -452,3 +552,6 @@ SCENARIOS: dict[str, Pipeline] = {
         Poison(on_error="skip"),
     )
 }
+"""These go on, whatever the faults."""
+
+ALL = {**SCENARIOS, **DAMAGED}

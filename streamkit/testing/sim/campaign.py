@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from streamkit.errors import ConfigError
+from streamkit.testing.sim.damage import run_damaged
 from streamkit.testing.sim.faults import KINDS, TRANSACTION
 from streamkit.testing.sim.scenario import Scenario
 from streamkit.testing.sim.world import Outcome, Plan, World, draw_plan, stream
@@ -62,7 +63,10 @@ class Report:
 
 
 def run(scenario: Scenario, plan: Plan) -> Outcome:
-    return World(scenario, plan).run()
+    world = World(scenario, plan)
+    damage = getattr(scenario, "damage", None)
+    with scenario.around():
+        return world.run() if damage is None else run_damaged(world, damage)
 
 
 def campaign(

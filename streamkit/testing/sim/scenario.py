@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,6 +39,10 @@ class Scenario(Protocol):
 
     name: str
     on_error: OnError
+
+    def around(self) -> AbstractContextManager[None]:
+        """Entered for each run: what this scenario needs of the process that it runs in."""
+        ...
 
     def topology(self) -> Topology: ...
     def topics(self) -> Mapping[str, int]:
