@@ -19,7 +19,7 @@ from tests.support.apps.chaos import RUN
 from tests.support.watchdog import Watchdog
 
 ROOT = Path(__file__).parents[2]
-SESSION_MS, TRANSACTION_MS = 6_000, 4_000
+SESSION_MS, TRANSACTION_MS = 6_000, 5_500
 ZOMBIE = "c"
 ZOMBIE_TRANSACTION_MS = 12_000
 RESTART_PAUSE_S = 0.5
