@@ -39,6 +39,10 @@ StreamkitError
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
+from typing import ClassVar
+
 
 class StreamkitError(Exception):
     """Base of all errors that streamkit raises on purpose."""
@@ -209,7 +213,16 @@ class GenerationError(AbortableError):
 
 
 class RejectedRecordError(AbortableError):
-    """The broker refuses a record for what it is (timestamp, size, null key); replaying it would loop."""
+    """The broker refuses a record for what it is (timestamp, size, null key); replaying it would loop.
+
+    The key is named by its hash (CRC-32): it may be personal.
+    """
+
+    _HINTS: ClassVar[Mapping[str, str]] = {
+        "MSG_SIZE_TOO_LARGE": "Raise the topic's max.message.bytes (and kafka.message.max.bytes here), or make it smaller",
+        "INVALID_TIMESTAMP": "The topic takes only times near now: raise its message.timestamp.before.max.ms and .after.max.ms",
+        "INVALID_RECORD": "A compacted topic takes no record without a key: use key_by, or change its cleanup.policy",
+    }
 
     def __init__(
         self, message: str, *, code: str = "", call: str = "", topic: str = "", partition: int = -1, key: bytes | None = None
@@ -218,6 +231,11 @@ class RejectedRecordError(AbortableError):
         self.partition = partition
         self.key = key
         super().__init__(message, code=code, call=call)
+
+    def __str__(self) -> str:
+        place = "" if self.key is None else f", key hash {zlib.crc32(self.key):08x}"
+        hint = self._HINTS.get(self.code)
+        return f"{super().__str__()}{place}" + (f". {hint}" if hint else "")
 
 
 class FencedError(KafkaError):
