@@ -18,7 +18,7 @@ from typing import Any
 
 from streamkit.clock import Clock, SystemClock
 from streamkit.config import EngineSettings
-from streamkit.errors import BrokerUnreachableError, RetriableError, StreamkitError
+from streamkit.errors import BrokerUnreachableError, RetriableError
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin, KafkaClient
 from streamkit.plan.topology import Topology
@@ -124,7 +124,7 @@ def _told(instrument: Instrument) -> Iterator[None]:
     """The error that ends a service stands in its log, too, where machines read it."""
     try:
         yield
-    except StreamkitError as error:
+    except Exception as error:
         instrument.event("failed", kind=type(error).__name__, error=str(error), **place_of(error))
         raise
 
