@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,7 +17,9 @@ from streamkit.errors import (
     RejectedRecordError,
     RetriableError,
 )
-from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.client import Polled, TopicPartition
+from streamkit.kafka.memory import MemoryClient
+from streamkit.runtime.deadlines import NoGuard, patience
 from tests.driver.rig import Rig
 
 CALLS = ("flush", "send_offsets", "commit")
@@ -195,3 +198,47 @@ def test_a_transaction_without_input_sends_the_committed_offsets_again() -> None
     assert after[0] == before[0]
     assert after[1] != before[1]  # the commit counter
     assert rig.cluster.open_transactions() == []
+
+
+def test_a_commit_inside_a_rebalance_leaves_half_of_what_the_group_still_waits() -> None:
+    """R8: a poll that has taken four of its six seconds leaves one to the commit; a transaction may take two and a half."""
+    entered: list[tuple[str, float]] = []
+
+    class Calls(NoGuard):
+        def enter(self, doing: str, within_s: float) -> None:
+            entered.append((doing, within_s))
+
+    app = sk.App("app")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    times = {"transaction_timeout_ms": 5_000, "session_timeout_ms": 6_000, "max_poll_interval_ms": 6_000}
+    rig = Rig(app, {"events": 2}, commit_interval_ms=1_000, **times)
+    worker = rig.join("a")
+    rig.settle()
+    send(rig, 1_000)
+    rig.step("a")  # committed at once, being the first after a pause
+    send(rig, 1_001)
+    rig.step("a")  # processed, and not yet due
+    assert any(task.touched for task in worker.tasks)
+    poll = worker._consumer.poll
+
+    def slow(most: int, timeout: float) -> Polled:
+        rig.clock.advance(4.0)
+        return poll(most, timeout)
+
+    worker._transaction._guard = Calls()
+    worker._consumer.poll = slow  # type: ignore[method-assign]
+    other = MemoryClient(rig.cluster, client_id="b").consumer("app")
+    other.subscribe(["events"], Silent())
+    other.poll(1, 0.0)
+    worker.step(0.0)
+    assert ("flush", patience(1.0)) in entered
+
+
+class Silent:
+    """A member that takes what it is given and does nothing with it."""
+
+    def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        pass
+
+    on_revoked = on_lost = on_assigned
