@@ -78,18 +78,18 @@ def main() -> None:
     parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
     arguments = parser.parse_args()
     app = make_app()
-    times = {"session_timeout_ms": arguments.session_timeout_ms, "transaction_timeout_ms": 1_000, "max_poll_interval_ms": 20_000}
+    times = {"session_timeout_ms": arguments.session_timeout_ms, "max_poll_interval_ms": 20_000}
+    times["transaction_timeout_ms"] = arguments.session_timeout_ms - 500
     protocol = arguments.protocol
-    longer = {"transaction_timeout_ms": arguments.transaction_timeout_ms}
     engine = sk.EngineSettings(**times, group_protocol=protocol, replication_factor=3, min_insync_replicas=2)
-    connection = ConnectionSettings(
-        arguments.bootstrap_servers, client_id=f"{app.name}-{arguments.instance_id}-0", group_protocol=protocol, **times
-    )
+    client_id = f"{app.name}-{arguments.instance_id}-0"
+    connection = ConnectionSettings(arguments.bootstrap_servers, client_id=client_id, group_protocol=protocol, **times)
     configure(json=True)
     log = service_log({"app": app.name, "worker": f"{arguments.instance_id}-0"})
-    client = ConfluentClient(unchecked(connection, **longer))
+    # What the broker is told; the engine goes on to count with less.
+    client = ConfluentClient(unchecked(connection, transaction_timeout_ms=arguments.transaction_timeout_ms))
     options = RunOptions(instance_id=arguments.instance_id, watchdog=True)
-    run_service(app.topology(), client, unchecked(engine, **longer), options, log)
+    run_service(app.topology(), client, engine, options, log)
 
 
 if __name__ == "__main__":
