@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamkit.dsl.event_time import event_time
     from streamkit.dsl.stream import KeyedStream, Stream
     from streamkit.dsl.windowed import Aggregated, WindowedStream
-    from streamkit.dsl.windows import calendar, cumulating, hopping, tumbling
+    from streamkit.dsl.windows import calendar, cumulating, hopping, session, tumbling
     from streamkit.plan.topic import Topic
     from streamkit.record.model import Model, Record, Row
     from streamkit.serdes.avro import avro
@@ -54,6 +54,7 @@ _HOMES = {
     "max": "dsl.aggregates",
     "mean": "dsl.aggregates",
     "min": "dsl.aggregates",
+    "session": "dsl.windows",
     "stddev": "dsl.aggregates",
     "sum": "dsl.aggregates",
     "tumbling": "dsl.windows",
@@ -87,6 +88,7 @@ __all__ = [
     "max",
     "mean",
     "min",
+    "session",
     "stddev",
     "sum",
     "tumbling",

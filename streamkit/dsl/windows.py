@@ -1,4 +1,4 @@
-"""tumbling, hopping, cumulating and calendar: the windows of event time."""
+"""tumbling, hopping, cumulating, session and calendar: the windows of event time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from streamkit.errors import DeclarationError
 from streamkit.eventtime.calendar import CalendarWindow, Unit, Weekday
 from streamkit.eventtime.duration import Duration, duration_ms
-from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, TumblingWindow, Window
+from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, SessionWindow, TumblingWindow, Window
 
 
 def tumbling(size: Duration, *, offset: Duration = "0s", grace: Duration = "0s") -> Window:
@@ -66,6 +66,25 @@ def cumulating(size: Duration, step: Duration, *, offset: Duration = "0s", grace
     """
     size_ms, step_ms = (duration_ms(value, what=f"cumulating window: {what}") for what, value in (("size", size), ("step", step)))
     return CumulatingWindow(size_ms=size_ms, step_ms=step_ms, **_shift("cumulating", offset, grace))
+
+
+def session(gap: Duration, *, grace: Duration = "0s") -> Window:
+    """Records of a key that follow each other by less than ``gap``; two sessions that a record comes between become one.
+
+    A session starts at its first record and ends ``gap`` after its last; it closes when the watermark passes its end +
+    ``grace``. A record is late if its partition's watermark had passed its own time + gap + grace before it came. One that is
+    not, but lies behind the watermark less grace (further out of order than ``out_of_orderness`` allows for), counts as if it
+    had come at that point: so sessions do not depend on how partitions interleave. (Flink's and Kafka Streams' session windows,
+    which take such a record as it is where the session happens to be open.) No `on_update`. `DeclarationError`: a gap of zero.
+
+    >>> import streamkit as sk
+    >>> print(sk.session("30m", grace="5m"))
+    session(30m, grace=5m)
+    >>> sk.session("0s")
+    Traceback (most recent call last):
+    streamkit.errors.DeclarationError: session window: gap must be longer than 0, got 0 ms
+    """
+    return SessionWindow(gap_ms=duration_ms(gap, what="session window: gap"), grace_ms=_grace("session", grace))
 
 
 def calendar(unit: Unit, *, tz: str, first_day: Weekday = "monday", grace: Duration = "0s") -> Window:

@@ -5,6 +5,7 @@ windows are both named by their end, in milliseconds. Which panes a window has, 
 
     tumbling, calendar   each window is one pane
     cumulating           the window of a span that ends with a pane is that pane and the earlier ones of its span
+    session              each record is a window of its own, which the store puts together with others
     hopping              a window is the last size / pane panes; a pane counts in every window that ends from
                          `first_window_end` to `last_window_end`
 
@@ -210,3 +211,42 @@ class HoppingWindow(FixedWindow):
         first = pane_end - 1 - (pane_end - 1 - self.offset_ms - self.size_ms) % self.step_ms + self.step_ms
         last_start = pane_end - self.pane_ms
         return first, last_start - (last_start - self.offset_ms) % self.step_ms + self.size_ms
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWindow(Window):
+    """Records of a key that follow each other by less than a gap. Of one record it is [time, time + gap)."""
+
+    kind: ClassVar[str] = "session"
+
+    gap_ms: int = 0
+
+    def __post_init__(self) -> None:
+        Window.__post_init__(self)
+        if self.gap_ms <= 0:
+            raise DeclarationError(f"session window: gap must be longer than 0, got {self.gap_ms} ms")
+
+    def __str__(self) -> str:
+        return self._text(duration_text(self.gap_ms))
+
+    @property
+    def identity(self) -> list[Any]:
+        return [self.kind, self.gap_ms]
+
+    def pane_ends(self, timestamps: Int64s) -> Int64s:
+        return timestamps + self.gap_ms
+
+    def ends_after(self, instants: Int64s) -> Int64s:
+        return instants + 1  # a session may end at any millisecond
+
+    def start_of(self, window_end: int) -> int:
+        """Of the session of one record."""
+        return window_end - self.gap_ms
+
+    def previous_end(self, window_end: int) -> int:
+        return window_end - 1
+
+    @property
+    def longest_ms(self) -> int:
+        """After the last record."""
+        return self.gap_ms

@@ -8,12 +8,15 @@ from typing import Any, cast
 
 import polars as pl
 
+from streamkit.eventtime.windows import SessionWindow
+from streamkit.operators.aggregate import AggregateOperator
 from streamkit.operators.filter import ExpressionFilter, FunctionFilter
 from streamkit.operators.flat_map import FlatMapRows
 from streamkit.operators.map import MapRows, ToRecords
 from streamkit.operators.operator import Failures, Operator, Output, PassOn
 from streamkit.operators.repartition import RepartitionReader, RepartitionWriter
 from streamkit.operators.select import SelectColumns
+from streamkit.operators.session_aggregate import SessionAggregateOperator
 from streamkit.operators.sink import SinkWriter, converter
 from streamkit.operators.source import Decoding, SourceReader
 from streamkit.operators.window_aggregate import WindowAggregateOperator
@@ -48,7 +51,7 @@ class Chain:
     """The operators of one task. ``order`` lists them upstream first, each with those in front of it."""
 
     readers: dict[str, SourceReader] = field(default_factory=dict)
-    aggregates: dict[str, WindowAggregateOperator] = field(default_factory=dict)
+    aggregates: dict[str, AggregateOperator] = field(default_factory=dict)
     writers: list[RepartitionWriter] = field(default_factory=list)
     order: list[tuple[Operator, list[Operator]]] = field(default_factory=list)
 
@@ -105,13 +108,16 @@ class _Builder:
             case Merge() | ByRecordKey():
                 return PassOn()
             case WindowAggregate():
-                operator = self.chain.aggregates[node.name] = WindowAggregateOperator(node, self._failures)
+                made = SessionAggregateOperator if isinstance(node.window, SessionWindow) else WindowAggregateOperator
+                operator = self.chain.aggregates[node.name] = made(node, self._failures)
                 return operator
             case OnClose() | Late():
                 aggregate = self.chain.aggregates[node.input.name]
                 return aggregate.on_close if isinstance(node, OnClose) else aggregate.late
             case OnUpdate():
-                return self.chain.aggregates[node.input.name].on_update(every_ms=node.every_ms, per_record=node.per_record)
+                aggregate = self.chain.aggregates[node.input.name]
+                assert isinstance(aggregate, WindowAggregateOperator)  # noqa: S101 - sessions have no updates (nodes.py)
+                return aggregate.on_update(every_ms=node.every_ms, per_record=node.per_record)
             case Repartition():
                 return self._writer(node)
             case Sink():

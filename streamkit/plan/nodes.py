@@ -19,7 +19,7 @@ import polars as pl
 
 from streamkit.errors import DeclarationError, SchemaError
 from streamkit.eventtime.duration import duration_text
-from streamkit.eventtime.windows import Window
+from streamkit.eventtime.windows import SessionWindow, Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.topic import Topic
 from streamkit.plan.types import common_field, describe, field_of_key, python_type, returned_schema, type_name
@@ -394,6 +394,13 @@ class OnUpdate(Unary):
     input: WindowAggregate
     every_ms: int | None = None
     per_record: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.input.window, SessionWindow):
+            raise DeclarationError(
+                f"aggregate '{self.input.name}': on_update() is not there for sessions, which merge: what was told of one would "
+                "have to be taken back. Use on_close()"
+            )
 
     @property
     def label(self) -> str:

@@ -111,7 +111,9 @@ class Task:
 
     def __post_init__(self) -> None:
         for name, operator in self.chain.aggregates.items():
-            self.changelogs[name] = BlockChangelog(name, fingerprint(operator.node), operator.accumulators, self.incarnation)
+            self.changelogs[name] = BlockChangelog(
+                name, fingerprint(operator.node), operator.store.accumulators, self.incarnation
+            )
 
     def become(self, state: TaskState) -> None:
         if (self.state, state) not in TRANSITIONS:

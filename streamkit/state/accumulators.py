@@ -68,6 +68,23 @@ _F8 = np.dtype(np.float64)
 _OBJECT = np.dtype(object)
 
 
+class HasCells(Protocol):
+    """What a changelog has to know of an accumulator."""
+
+    @property
+    def dtypes(self) -> tuple[np.dtype[Any], ...]: ...
+    @property
+    def initial(self) -> tuple[Any, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The first and the last time of a session, kept like an accumulator."""
+
+    dtypes = (_I8, _I8)
+    initial = (0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """Records, or where there is an input the values that are not null."""

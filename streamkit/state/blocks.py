@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from streamkit.errors import StateError
-from streamkit.state.accumulators import Accumulator
+from streamkit.state.accumulators import HasCells
 from streamkit.state.key_index import Keys
 from streamkit.state.window_store import Entries, PaneId
 
@@ -67,7 +67,7 @@ def encode_block(fingerprint: str, sections: Sequence[Entries]) -> bytes:
     )
 
 
-def decode_block(data: bytes, fingerprint: str, accumulators: Sequence[Accumulator], store: str) -> list[Entries]:
+def decode_block(data: bytes, fingerprint: str, accumulators: Sequence[HasCells], store: str) -> list[Entries]:
     """The rows of a block; StateError if it is of another format or another store shape."""
     try:
         block = _decoder.decode(data)
@@ -114,7 +114,7 @@ def _unpack_keys(data: bytes | list[Any]) -> Keys:
     return np.frombuffer(data, "<i8") if isinstance(data, bytes) else data
 
 
-def _unpack_cells(acc: Accumulator, cells: list[bytes | list[Any]]) -> list[np.ndarray[Any, Any]]:
+def _unpack_cells(acc: HasCells, cells: list[bytes | list[Any]]) -> list[np.ndarray[Any, Any]]:
     return [_unpack_cell(dtype, cell) for dtype, cell in zip(acc.dtypes, cells, strict=True)]
 
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
 from streamkit.errors import StateError
 from streamkit.state import time_record
-from streamkit.state.accumulators import Accumulator
+from streamkit.state.accumulators import HasCells
 from streamkit.state.blocks import decode_block, encode_block
 from streamkit.state.key_index import Slots
 from streamkit.state.time_record import TimeRecord
-from streamkit.state.window_store import Entries, PaneId, WindowStore
+from streamkit.state.window_store import Entries, PaneId
 
 MAX_BLOCK_ROWS = 16_384
 MAX_BLOCK_BYTES = 800_000
@@ -31,6 +32,27 @@ BLOCK_KEY = b"block:"
 """What the key of every block begins with."""
 
 ChangelogRecord = tuple[bytes, bytes | None]
+
+
+class BlockStore(Protocol):
+    """What a store is to its changelog: rows in panes, by slots."""
+
+    def __len__(self) -> int: ...
+    def needed_through(self, pane: PaneId) -> int:
+        """The end of the last window that needs the pane's rows."""
+        ...
+
+    def take_dirty(self) -> Iterator[tuple[Slots, Entries]]:
+        """The rows that changed since the last call, with their slots."""
+        ...
+
+    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> bool:
+        """Has these rows written again with the next commit."""
+        ...
+
+    def load(self, entries: Entries) -> Slots:
+        """Sets rows to absolute values; gives their slots."""
+        ...
 
 
 @dataclass(slots=True)
@@ -49,7 +71,7 @@ class BlockChangelog:
 
     store_name: str
     fingerprint: str
-    accumulators: Sequence[Accumulator]
+    accumulators: Sequence[HasCells]
     incarnation: str
     max_block_bytes: int = MAX_BLOCK_BYTES
     _sequence: int = 0
@@ -58,7 +80,7 @@ class BlockChangelog:
 
     # ---- writing
 
-    def collect(self, store: WindowStore, time: TimeRecord) -> Iterator[ChangelogRecord]:
+    def collect(self, store: BlockStore, time: TimeRecord) -> Iterator[ChangelogRecord]:
         """The records of one transaction: blocks, tombstones, and the time record last."""
         dropped = self._drop_closed(store, time.closed_through)
         dropped += self._rewrite_oldest(store)
@@ -68,13 +90,13 @@ class BlockChangelog:
             yield ref.key, None
         yield time_record.KEY, time_record.encode(msgspec.structs.replace(time, blocks=len(self._directory)))
 
-    def _drop_closed(self, store: WindowStore, closed_through: int) -> list[_BlockRef]:
+    def _drop_closed(self, store: BlockStore, closed_through: int) -> list[_BlockRef]:
         dropped = []
         while self._directory and max(map(store.needed_through, self._directory[0].slots)) <= closed_through:
             dropped.append(self._pop())
         return dropped
 
-    def _rewrite_oldest(self, store: WindowStore) -> list[_BlockRef]:
+    def _rewrite_oldest(self, store: BlockStore) -> list[_BlockRef]:
         dropped: list[_BlockRef] = []
         while self._directory and self._rows > 2 * len(store) + REWRITE_SLACK_ROWS:
             ref = self._pop()
@@ -123,7 +145,7 @@ class BlockChangelog:
 
     # ---- reading back
 
-    def apply(self, store: WindowStore, key: bytes, value: bytes) -> int:
+    def apply(self, store: BlockStore, key: bytes, value: bytes) -> int:
         """Folds one block into the store, in offset order; gives its rows."""
         sections = [(store.load(e), e) for e in decode_block(value, self.fingerprint, self.accumulators, self.store_name)]
         self._remember(key, sections)

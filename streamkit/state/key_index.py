@@ -45,7 +45,7 @@ class ObjectKeys:
 
     def __init__(self, keys: Iterable[Any] = ()) -> None:
         self._slots = _SlotDict()
-        for key in _exact(list(keys)):
+        for key in exact_keys(list(keys)):
             self._slots[key]
 
     def __len__(self) -> int:
@@ -53,22 +53,28 @@ class ObjectKeys:
 
     def slots(self, keys: Keys) -> Slots:
         column = keys if isinstance(keys, list) else keys.tolist()
-        return np.fromiter(map(self._slots.__getitem__, _exact(column)), np.int64, len(column))
+        return np.fromiter(map(self._slots.__getitem__, exact_keys(column)), np.int64, len(column))
 
     def find(self, keys: Keys) -> Slots:
         """Slots of these keys, -1 for those that are not there."""
         column = keys if isinstance(keys, list) else keys.tolist()
-        return np.fromiter((self._slots.get(key, -1) for key in _exact(column)), np.int64, len(column))
+        return np.fromiter((self._slots.get(key, -1) for key in exact_keys(column)), np.int64, len(column))
 
     def keys(self) -> list[Any]:
         """In slot order."""
-        return [key.value if type(key) is _Exact else key for key in self._slots]
+        return [plain_key(key) for key in self._slots]
 
 
-def _exact(keys: list[Any]) -> list[Any]:
+def exact_keys(keys: list[Any]) -> list[Any]:
+    """Keys as a dict can tell them apart."""
     if {bool, float}.isdisjoint(map(type, keys)):
         return keys
     return [_Exact(type(key), key) if type(key) in (bool, float) else key for key in keys]
+
+
+def plain_key(key: Any) -> Any:
+    """The key behind one of `exact_keys`."""
+    return key.value if type(key) is _Exact else key
 
 
 class IntKeys:

@@ -114,7 +114,7 @@ def expected(case: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def test_there_are_cases() -> None:
-    assert len(CASES) >= 70
+    assert len(CASES) >= 80
 
 
 def test_drawn_cases_are_what_the_reference_gives_today() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.support.reference import Grid, Hops, Seen, Windows, summary, windowed
+from tests.support.reference import Gap, Grid, Hops, Seen, Windows, sessions, summary, windowed
 
 CASES = Path(__file__).parents[1] / "golden" / "cases"
 COLUMNS = ["key", "window_start", "window_end", "records", "n", "total", "low", "high", "mean"]
@@ -69,6 +69,8 @@ KINDS: dict[str, Kind] = {
     "hopping-no-multiple": _fixed("hopping", 10, 4, 0, 3),
     "hopping-by-one": _fixed("hopping", 5, 1, 0, 0),
     "hopping-no-overlap": _fixed("hopping", 6, 6, 2, 0),
+    "session": Kind({"kind": "session", "gap": "7s"}, lambda: Gap(7_000), 3_000),
+    "session-grace": Kind({"kind": "session", "gap": "5s", "grace": "6s"}, lambda: Gap(5_000, 6_000), 3_000),
     "days-tallinn": Kind(
         {"kind": "calendar", "unit": "day", "tz": "Europe/Tallinn"}, lambda: CalendarDays("Europe/Tallinn"), 5 * 3_600_000
     ),
@@ -94,7 +96,8 @@ def case(name: str, kind: Kind, number: int) -> dict[str, Any]:
     grid = kind.reference()
     base = _BASE_MS if number % 2 else -3 * kind.step_ms  # every other case lies around 1970
     records = list(_records(rng, partitions, keyed, base, kind.step_ms))
-    found = windowed(records, grid, out_of_orderness_ms, partitions)
+    expected = sessions if isinstance(grid, Gap) else windowed
+    found = expected(records, grid, out_of_orderness_ms, partitions)
     rows = []
     for (key, start, end), values in found.values.items():
         count, total, low, high, mean = summary(values)

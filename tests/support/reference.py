@@ -67,6 +67,14 @@ class Hops:
 Windows = Grid | Hops
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sessions: records of a key that follow each other by less than the gap."""
+
+    gap_ms: int
+    grace_ms: int = 0
+
+
 @dataclass(slots=True)
 class Reference:
     """(key, start, end) -> the values that count there; the numbers of the late records; each partition's last watermark."""
@@ -104,7 +112,31 @@ def windowed(records: Iterable[Seen], grid: Windows, out_of_orderness_ms: int, p
     return found
 
 
-def closed(reference: Reference, grid: Windows, watermark: int) -> dict[tuple[Any, int, int], list[int | None]]:
+def sessions(records: Iterable[Seen], gap: Gap, out_of_orderness_ms: int, partitions: int) -> Reference:
+    """First every record is judged by its own partition: late, if its time + gap had been passed with grace; what is behind the
+    point that had been passed counts there. Then each key's times are sorted and cut at the gaps."""
+    found = Reference(watermarks=dict.fromkeys(range(partitions), NEVER))
+    kept: dict[Any, list[tuple[int, int | None]]] = {}
+    for record in records:
+        before = found.watermarks[record.partition]
+        passed = before - gap.grace_ms + 1
+        if record.at_ms + gap.gap_ms <= passed:
+            found.late.append(record.number)
+        else:
+            kept.setdefault(record.key, []).append((max(record.at_ms, passed), record.value))
+        found.watermarks[record.partition] = max(before, record.at_ms - out_of_orderness_ms - 1)
+    for key, times in kept.items():
+        span: list[tuple[int, int | None]] = []
+        for at_ms, value in sorted(times, key=lambda one: one[0]):
+            if span and at_ms - span[-1][0] >= gap.gap_ms:
+                found.values[key, span[0][0], span[-1][0] + gap.gap_ms] = [value for _, value in span]
+                span = []
+            span.append((at_ms, value))
+        found.values[key, span[0][0], span[-1][0] + gap.gap_ms] = [value for _, value in span]
+    return found
+
+
+def closed(reference: Reference, grid: Windows | Gap, watermark: int) -> dict[tuple[Any, int, int], list[int | None]]:
     """The windows that a watermark has closed."""
     return {group: values for group, values in reference.values.items() if watermark >= group[2] + grid.grace_ms - 1}
 

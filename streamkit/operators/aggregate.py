@@ -1,0 +1,253 @@
+"""What all windowed aggregations have in common: inputs, late records, the order of closing, result rows.
+
+Late is decided per record by its own source partition: a record is late for a window iff the watermark of its own partition
+*before it* had passed the window's end + grace. The task's own time is never ahead of any active input, so a record that is not
+late finds its window open; after an idle input comes back this may fail, and then the record is late as well
+(`closed_through`). How windows are kept is what `window_aggregate.py` (panes) and `session_aggregate.py` add.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamkit.errors import AggregateError
+from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
+from streamkit.operators.evaluate import Evaluator
+from streamkit.operators.operator import Failures, Operator, PassOn, place
+from streamkit.operators.updates import RESULT_HEADER, Updates
+from streamkit.plan.nodes import WindowAggregate
+from streamkit.record.batch import Batch, DerivedOrigin
+from streamkit.record.columns import Column
+from streamkit.record.schema import Kind
+from streamkit.state.accumulators import CannotMergeError, HasCells
+from streamkit.state.changelog import BlockStore
+from streamkit.state.functions import accumulator
+from streamkit.state.ordered import ByTime, Collect, TimedColumn
+from streamkit.state.window_store import Entries
+
+Int64s = npt.NDArray[np.int64]
+
+LATE_HEADER = "streamkit-late"
+"""Header of a late record: JSON with the end of its last window and the watermark that had passed it, in milliseconds."""
+
+EMIT_ROWS = 20_000
+"""Rows of a closed window handed on at once: values and the client's copies stay in the processor's cache."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an aggregation's time has come: what the time record of its changelog holds."""
+
+    frontier: int = NO_TIME
+    closed_through: int = NO_TIME
+    max_timestamp: int = NO_TIME
+    late_records: int = 0
+
+
+class Store(BlockStore, Protocol):
+    """The state of an aggregation, as far as this module goes."""
+
+    @property
+    def accumulators(self) -> Sequence[HasCells]: ...
+    def drop_through(self, window_end: int) -> None:
+        """Forgets what no window after this one needs."""
+        ...
+
+    def results(self, entries: Entries) -> list[Column]: ...
+
+
+class AggregateOperator(Operator):
+    """One aggregation in one task. Results leave by `on_close` and `updates`, late records by `late`."""
+
+    def __init__(self, node: WindowAggregate, failures: Failures) -> None:
+        super().__init__()
+        self.node = node
+        self.window = node.window
+        self.on_close = PassOn()
+        self.late = PassOn()
+        self.updates: list[Updates] = []
+        self.progress = Progress()
+        self._failures = failures
+        self._label = node.name
+        self._schema = node.schema  # derived anew whenever it is asked for
+        schema = node.keyed.schema
+        inputs = {name: agg.input for name, agg in node.outputs.items() if agg.input is not None}
+        self._inputs = Evaluator(inputs, schema, node.name, failures)
+        fields = {name: agg.input_field(schema) for name, agg in node.outputs.items()}
+        self.accumulators = [
+            accumulator(agg.function.value, fields[name].kind, nullable=fields[name].nullable, options=agg.options)
+            for name, agg in node.outputs.items()
+        ]
+        self._timed = [isinstance(acc, ByTime | Collect) for acc in self.accumulators]
+        self._last_place: tuple[tuple[str, int], int] = (("", -1), -1)
+
+    @property
+    @abstractmethod
+    def store(self) -> Store: ...
+
+    @abstractmethod
+    def _add(self, batch: Batch, columns: dict[str, Column], pane_ends: Int64s, since: Int64s | None) -> None:
+        """Adds records that are not late."""
+
+    @abstractmethod
+    def _close_through(self, watermark: int) -> None:
+        """Closes every window that the watermark has passed, oldest first."""
+
+    @abstractmethod
+    def _open_windows(self) -> Iterator[Entries]: ...
+
+    @abstractmethod
+    def _bounds(self, entries: Entries) -> tuple[Int64s, Int64s]:
+        """Start and end of the window of each row, milliseconds."""
+
+    # ---- records
+
+    def process(self, batch: Batch) -> None:
+        # The end of what was fetched: to look up the offset of a record takes those of all of them, at 30 ns each.
+        self._last_place = (batch.origin.tp, batch.origin.next_offset - 1)
+        self.progress.max_timestamp = max(self.progress.max_timestamp, int(batch.timestamps.max()))
+        pane_ends = self.window.pane_ends(batch.timestamps)
+        batch, pane_ends, since = self._without_late(batch, pane_ends)
+        if not len(batch):
+            return
+        columns, kept = self._inputs.columns(batch)
+        if kept is not None:
+            batch, pane_ends, since = batch.take(kept), pane_ends[kept], None if since is None else since[kept]
+        self._add(batch, columns, pane_ends, since)
+
+    def _without_late(self, batch: Batch, pane_ends: Int64s) -> tuple[Batch, Int64s, Int64s | None]:
+        """The records that count somewhere, with their panes; and the first windows of those panes in which they do, where that
+        is not the first for all."""
+        first_open: Int64s = np.broadcast_to(np.int64(self._first_open_end()), len(batch))
+        if batch.watermarks is not None:
+            first_open = np.maximum(self.window.first_open_end(batch.watermarks), first_open)
+        first_ends = self.window.first_window_end(pane_ends)
+        if bool((first_ends >= first_open).all()):
+            return batch, pane_ends, None
+        last_ends = self.window.last_window_end(pane_ends)
+        since = np.maximum(first_ends, first_open)
+        late = since > last_ends
+        if bool(late.any()):
+            self._emit_late(batch.take(np.flatnonzero(late)), last_ends[late], first_open[late])
+            kept = np.flatnonzero(~late)
+            batch, pane_ends, since = batch.take(kept), pane_ends[kept], since[kept]
+        return (batch, pane_ends, since) if self.window.overlaps else (batch, since, None)
+
+    def _first_open_end(self) -> int:
+        through = self.progress.closed_through
+        return NO_TIME if through == NO_TIME else self.window.next_end(through)
+
+    def _emit_late(self, late: Batch, last_ends: Int64s, first_open: Int64s) -> None:
+        self.progress.late_records += len(late)
+        if not self.late.behind:
+            return
+        headers = [
+            [(LATE_HEADER, msgspec.json.encode({"window_end": end, "first_open_window_end": first}))]
+            for end, first in zip(last_ends.tolist(), first_open.tolist(), strict=True)
+        ]
+        self.late.process(late.with_added_headers(headers))  # type: ignore[arg-type]
+
+    def _in_order(self, columns: dict[str, Column], batch: Batch) -> list[Column | None]:
+        """The input of each accumulator, with the times for those that look at them."""
+        inputs = [columns.get(name) for name in self.node.outputs]
+        return [
+            TimedColumn(column.values, column.valid, column.kind, batch.timestamps) if timed and column is not None else column
+            for column, timed in zip(inputs, self._timed, strict=True)
+        ]
+
+    def _reject(self, batch: Batch, index: int, reason: str) -> None:
+        text = f"cannot add to the aggregate of key {batch.keys[index]!r}: {reason}"
+        self._failures.reject(AggregateError(text, **place(batch, index, self._label)))
+
+    # ---- time
+
+    def advance(self, watermark: int) -> int:
+        """Closes every window that the watermark has passed; passes on W - grace."""
+        progress = self.progress
+        if watermark <= progress.frontier:
+            return self._passed_on(progress.frontier)
+        before = progress.frontier
+        if watermark != END_OF_TIME:
+            progress.frontier = watermark
+        try:
+            for updates in self.updates:
+                updates.passing(before, watermark)
+            self._close_through(watermark)
+        except CannotMergeError as error:  # no single record is at fault: panes are, so this cannot be skipped
+            (topic, partition), offset = self._last_place
+            reason = f"the total of key {error.key!r} over several panes cannot be had: {error.reason}"
+            raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
+        if watermark != END_OF_TIME:
+            passed = self.window.previous_end(int(self.window.first_open_end(np.array([watermark]))[0]))
+            progress.closed_through = max(progress.closed_through, passed)
+        return self._passed_on(watermark)
+
+    def _passed_on(self, watermark: int) -> int:
+        """A watermark below every result that may still come."""
+        return watermark if watermark in (NO_TIME, END_OF_TIME) else watermark - self.window.grace_ms
+
+    def restored(self) -> None:
+        """The state was read back: rows of windows that were closed are dropped by what was persisted (R25)."""
+        self.store.drop_through(self.progress.closed_through)
+        for updates in self.updates:
+            updates.restored(self._first_open_end())
+
+    # ---- results
+
+    def _emit_results(self, entries: Entries) -> None:
+        if not self.on_close.behind:
+            return
+        for batch in self._result_batches(entries):
+            self.on_close.process(batch)
+
+    def _emit_update(self, updates: Updates, entries: Entries, kind: str) -> None:
+        header = [(RESULT_HEADER, kind.encode())]
+        for batch in self._result_batches(entries):
+            updates.process(batch.with_added_headers([header] * len(batch)))  # type: ignore[list-item]
+
+    def open_results(self) -> Iterator[Batch]:
+        """What the open windows would give if they closed now, oldest first; for looking at."""
+        for entries in self._open_windows():
+            yield from self._result_batches(entries)
+
+    def _result_batches(self, entries: Entries) -> Iterator[Batch]:
+        start_ms, end_ms = self._bounds(entries)
+        columns = _key_columns(self.node, entries)
+        for name, instants in (("window_start", start_ms), ("window_end", end_ms)):
+            columns[name] = Column(instants * 1000, None, Kind.DATETIME)
+        columns |= dict(zip(self.node.outputs, self.store.results(entries), strict=True))
+        # Behind the frontier, always: what is downstream has closed all that the frontier had passed.
+        timestamps = np.minimum(end_ms - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
+        tp, offset = self._last_place
+        for start in range(0, len(entries), EMIT_ROWS):
+            part = slice(start, start + EMIT_ROWS)
+            keys = entries.keys[part]
+            yield Batch(
+                DerivedOrigin(tp, offset, len(keys)),
+                self._schema,
+                timestamps[part],
+                columns={name: _slice(column, part) for name, column in columns.items()},
+                keys=keys,
+            )
+
+
+def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:
+    names, keys = node.key.key_columns, entries.keys
+    if not names:
+        return {}
+    if not isinstance(keys, list):
+        return {names[0]: Column(keys, None, Kind.INT)}
+    if len(names) == 1:
+        return {names[0]: Column(keys, None, Kind.ANY)}
+    return {name: Column([key[part] for key in keys], None, Kind.ANY) for part, name in enumerate(names)}
+
+
+def _slice(column: Column, part: slice) -> Column:
+    return Column(column.values[part], None if column.valid is None else column.valid[part], column.kind)
