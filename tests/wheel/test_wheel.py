@@ -61,7 +61,7 @@ def empty(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
         _call(uv, "pip", "install", "--python", str(place / "bin/python"), str(wheel), "pytest")
     else:
         _call(sys.executable, "-m", "venv", str(place))
-        _call(str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", str(wheel), "pytest")
+        _call(str(place / "bin/pip"), "install", "--quiet", "--no-compile", "--disable-pip-version-check", str(wheel), "pytest")
     return Environment(place)
 
 
