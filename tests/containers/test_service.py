@@ -165,7 +165,7 @@ def test_a_replica_that_dies_is_told_instead_of_a_time_out(shared_kafka: Kafka, 
     with service(f"{project.file}:app", kafka=shared_kafka, partitions=2) as running:
         shared_kafka.send(sk.Topic(project.clicks.name, key=str, value=str), "no click", key="a")
         started = time.monotonic()
-        with pytest.raises(ContainerError, match=r"ended with exit code 1; its last lines:(.|\n)*clicks-"):
+        with pytest.raises(ContainerError, match=r"ended with exit code 5; its last lines:(.|\n)*clicks-"):
             running.wait_until_caught_up(timeout="60s")
         assert time.monotonic() - started < 30
 
