@@ -14,9 +14,10 @@ from streamkit.kafka.memory.server import timers
 from streamkit.kafka.memory.server.broker import GROUP_REQUESTS, PARTITION_REQUESTS, TRANSACTION_REQUESTS, Broker, Ended
 from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.log import Isolation
+from streamkit.kafka.memory.server.requests.create_partitions import create_partitions
+from streamkit.kafka.memory.server.requests.create_topics import create_topic
+from streamkit.kafka.memory.server.requests.end_txn import fence_and_abort
 from streamkit.kafka.memory.server.requests.produce import produce
-from streamkit.kafka.memory.server.requests.topics import create_partitions, create_topic
-from streamkit.kafka.memory.server.requests.transactions import fence_and_abort
 from streamkit.kafka.murmur2 import partition_for
 
 

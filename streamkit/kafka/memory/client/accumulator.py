@@ -12,7 +12,7 @@ import numpy as np
 from streamkit.kafka.client import Headers, TopicPartition
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.server.columns import Columns
-from streamkit.kafka.memory.server.requests.topics import partition_count
+from streamkit.kafka.memory.server.requests.metadata import partition_count
 from streamkit.kafka.murmur2 import murmur2
 
 _METADATA_TIMEOUT_S = 60.0

@@ -15,7 +15,12 @@ from streamkit.kafka.memory.faults import Faults, faulty
 from streamkit.kafka.memory.server.broker import Broker
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.log import Isolation
-from streamkit.kafka.memory.server.requests import delete_records, list_offsets, offsets, topics
+from streamkit.kafka.memory.server.requests import list_offsets, metadata
+from streamkit.kafka.memory.server.requests.create_topics import create_topic
+from streamkit.kafka.memory.server.requests.delete_groups import delete_group
+from streamkit.kafka.memory.server.requests.delete_records import delete_records
+from streamkit.kafka.memory.server.requests.delete_topics import delete_topic
+from streamkit.kafka.memory.server.requests.describe_group_configs import session_timeout_ms
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,18 +50,18 @@ class MemoryAdmin:
 
     @faulty
     def topic_names(self, timeout: float) -> list[str]:
-        return self._ask(timeout, "topic_names", "Metadata", topics.list_topics)
+        return self._ask(timeout, "topic_names", "Metadata", metadata.list_topics)
 
     @faulty
     def describe_topics(self, names: Sequence[str], timeout: float) -> dict[str, TopicInfo | None]:
-        return self._ask(timeout, "describe_topics", "Metadata", topics.describe_topics, names)
+        return self._ask(timeout, "describe_topics", "Metadata", metadata.describe_topics, names)
 
     @faulty
     def create_topics(self, new_topics: Sequence[NewTopic], timeout: float) -> None:
         call = self._link.call("create_topics", timeout)
         for new in new_topics:
             with self._unless("TOPIC_ALREADY_EXISTS", "create_topics"):
-                call.send("CreateTopics", topics.create_topic, new)
+                call.send("CreateTopics", create_topic, new)
 
     @faulty
     def delete_topics(self, names: Sequence[str], timeout: float) -> None:
@@ -64,7 +69,7 @@ class MemoryAdmin:
         call = self._link.call("delete_topics", timeout)
         for name in names:
             with self._unless("UNKNOWN_TOPIC_OR_PART", "delete_topics"):
-                call.send("DeleteTopics", topics.delete_topic, name)
+                call.send("DeleteTopics", delete_topic, name)
 
     @faulty
     def end_offsets(self, partitions: Sequence[TopicPartition], timeout: float) -> dict[TopicPartition, int]:
@@ -81,7 +86,7 @@ class MemoryAdmin:
     @faulty
     def delete_records(self, before: Mapping[TopicPartition, int], timeout: float) -> None:
         self._require_leaders(timeout, "delete_records", before)
-        self._ask(timeout, "delete_records", "DeleteRecords", delete_records.delete_records, before)
+        self._ask(timeout, "delete_records", "DeleteRecords", delete_records, before)
 
     @faulty
     def group_offsets(self, group: str, timeout: float) -> dict[TopicPartition, Committed]:
@@ -90,13 +95,13 @@ class MemoryAdmin:
 
     @faulty
     def group_session_timeout_ms(self, group: str, timeout: float) -> int | None:
-        return self._ask(timeout, "group_session_timeout_ms", "DescribeConfigs", offsets.session_timeout_ms, group)
+        return self._ask(timeout, "group_session_timeout_ms", "DescribeConfigs", session_timeout_ms, group)
 
     @faulty
     def delete_group(self, group: str, timeout: float) -> None:
         """A group that does not exist is not an error; one that still has members is."""
         with self._unless("GROUP_ID_NOT_FOUND", "delete_group"):
-            self._link.call("delete_group", timeout).send("DeleteGroups", offsets.delete_group, group)
+            self._link.call("delete_group", timeout).send("DeleteGroups", delete_group, group)
 
     def close(self) -> None:
         pass
@@ -104,7 +109,7 @@ class MemoryAdmin:
     def _require_leaders(self, timeout: float, call: str, partitions: Iterable[TopicPartition]) -> None:
         """Librdkafka asks the partitions' leaders; where no partition has one, it has nobody to ask."""
         asking = self._link.call(call, timeout)
-        counts = [(tp.partition, asking.send("Metadata", topics.partition_count, tp.topic)) for tp in partitions]
+        counts = [(tp.partition, asking.send("Metadata", metadata.partition_count, tp.topic)) for tp in partitions]
         if counts and all(partition >= count for partition, count in counts):
             raise FatalError("none of the partitions exists", code="_NOENT", call=call)
 

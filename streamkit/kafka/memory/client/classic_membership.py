@@ -18,7 +18,10 @@ from streamkit.kafka.memory.client.link import Call
 from streamkit.kafka.memory.client.membership import GONE, Membership
 from streamkit.kafka.memory.server.classic_group import JoinRequest, Synced
 from streamkit.kafka.memory.server.errors import BrokerError
-from streamkit.kafka.memory.server.requests.classic_membership import heartbeat, join_group, leave_group, sync_group
+from streamkit.kafka.memory.server.requests.heartbeat import heartbeat
+from streamkit.kafka.memory.server.requests.join_group import join_group
+from streamkit.kafka.memory.server.requests.leave_group import leave_group
+from streamkit.kafka.memory.server.requests.sync_group import sync_group
 
 
 class MembershipState(Enum):

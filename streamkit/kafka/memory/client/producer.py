@@ -25,7 +25,10 @@ from streamkit.kafka.memory.client.sender import Sender
 from streamkit.kafka.memory.faults import Faults, faulty
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.log import ProducerId
-from streamkit.kafka.memory.server.requests import transactions
+from streamkit.kafka.memory.server.requests.add_offsets_to_txn import add_offsets_to_txn
+from streamkit.kafka.memory.server.requests.end_txn import end_txn
+from streamkit.kafka.memory.server.requests.init_producer_id import init_producer_id
+from streamkit.kafka.memory.server.requests.txn_offset_commit import GroupMember, txn_offset_commit
 
 _SEND_RECORDS = 10_000  # so many of one partition are sent without waiting for the flush
 
@@ -88,7 +91,7 @@ class MemoryProducer:
         """A producer id with a new epoch, hence new sequence numbers; ``current`` if only the epoch is wanted (KIP-360)."""
         wanted = (self._transactional_id, self._transaction_timeout_ms, current)
         try:
-            self._producer = call.send("InitProducerId", transactions.init_producer_id, *wanted)
+            self._producer = call.send("InitProducerId", init_producer_id, *wanted)
         except BrokerError as error:
             raise self._failed(transaction_failure(error, call.name)) from error
         self._sender.use(self._producer)
@@ -112,12 +115,12 @@ class MemoryProducer:
         if not offsets:
             return  # as librdkafka, which asks nobody then
         instance_id = group.opaque if isinstance(group.opaque, str) else None
-        member = transactions.GroupMember(group.group_id, group.member_id, group.generation, instance_id)
+        member = GroupMember(group.group_id, group.member_id, group.generation, instance_id)
         owner = (self._transactional_id, self._producer)
         call = self._link.call("send_offsets", timeout)
         try:
-            self._sender.tell_coordinator(call, "AddOffsetsToTxn", transactions.add_offsets_to_txn, *owner, group.group_id)
-            call.send("TxnOffsetCommit", transactions.txn_offset_commit, *owner, member, dict(offsets))
+            self._sender.tell_coordinator(call, "AddOffsetsToTxn", add_offsets_to_txn, *owner, group.group_id)
+            call.send("TxnOffsetCommit", txn_offset_commit, *owner, member, dict(offsets))
         except BrokerError as error:
             raise self._failed(transaction_failure(error, "send_offsets")) from error
 
@@ -172,7 +175,7 @@ class MemoryProducer:
         if not self._sender.coordinator_heard:
             return
         try:
-            call.send("EndTxn", transactions.end_txn, self._transactional_id, self._producer, commit=commit)
+            call.send("EndTxn", end_txn, self._transactional_id, self._producer, commit=commit)
         except BrokerError as error:
             raise self._failed(transaction_failure(error, call.name)) from error
         finally:

@@ -23,8 +23,8 @@ from streamkit.kafka.memory.server.broker import Broker
 from streamkit.kafka.memory.server.columns import Columns
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.log import MAX_SEQUENCE, ProducerId
-from streamkit.kafka.memory.server.requests import produce as produce_request
-from streamkit.kafka.memory.server.requests import transactions
+from streamkit.kafka.memory.server.requests.add_partitions_to_txn import add_partitions_to_txn
+from streamkit.kafka.memory.server.requests.produce import produce
 
 P = ParamSpec("P")
 
@@ -107,9 +107,9 @@ class Sender:
     def _deliver(self, batch: Sent, call: Call) -> None:
         owner = (self._transactional_id, self._producer)
         if batch.tp not in self._added:
-            self.tell_coordinator(call, "AddPartitionsToTxn", transactions.add_partitions_to_txn, *owner, [batch.tp])
+            self.tell_coordinator(call, "AddPartitionsToTxn", add_partitions_to_txn, *owner, [batch.tp])
             self._added.add(batch.tp)
-        call.send("Produce", produce_request.produce, batch.tp, batch.columns, *owner, batch.first_sequence, batch.records)
+        call.send("Produce", produce, batch.tp, batch.columns, *owner, batch.first_sequence, batch.records)
 
     def tell_coordinator(
         self, call: Call, request: str, handler: Callable[Concatenate[Broker, P], None], /, *args: P.args, **kwargs: P.kwargs

@@ -8,7 +8,7 @@ from streamkit.kafka.client import Committed, TopicPartition
 from streamkit.kafka.memory.client.classify import classified
 from streamkit.kafka.memory.client.link import Link
 from streamkit.kafka.memory.server.errors import BrokerError
-from streamkit.kafka.memory.server.requests.offsets import fetch_offsets
+from streamkit.kafka.memory.server.requests.offset_fetch import fetch_offsets
 
 
 def stable_offsets(

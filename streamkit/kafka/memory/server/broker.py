@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from streamkit.clock import Clock
 from streamkit.kafka.client import Committed, TopicPartition
+from streamkit.kafka.memory.server.classic_group import ClassicGroup
 from streamkit.kafka.memory.server.errors import BrokerError
 from streamkit.kafka.memory.server.group import Group
 from streamkit.kafka.memory.server.log import PartitionLog, ProducerId
@@ -115,6 +116,19 @@ class Broker:
         if topic is None or not 0 <= tp.partition < len(topic.logs):
             raise BrokerError("UNKNOWN_TOPIC_OR_PART", f"{tp} does not exist")
         return topic.logs[tp.partition]
+
+    def announce(self, topic: str) -> None:
+        """The topic came, went or grew: groups share anew, and whoever waits looks again."""
+        for group in self.groups.values():
+            group.on_metadata_change(topic, self.clock.monotonic())
+        self.touch()
+
+    def classic_group(self, group_id: str) -> ClassicGroup:
+        """The members of a group that is there and speaks the classic protocol."""
+        group = self.groups.get(group_id)
+        if group is None or not isinstance(group.membership, ClassicGroup):
+            raise BrokerError("UNKNOWN_MEMBER_ID", f"there is no group {group_id}")
+        return group.membership
 
     def group(self, group_id: str) -> Group:
         """The group, made if need be."""

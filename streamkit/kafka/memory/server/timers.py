@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamkit.kafka.memory.server.broker import GROUP_REQUESTS, TRANSACTION_REQUESTS, Broker
-from streamkit.kafka.memory.server.requests.transactions import fence_and_abort
+from streamkit.kafka.memory.server.requests.end_txn import fence_and_abort
 
 
 def next_due(broker: Broker) -> float | None:
