@@ -43,6 +43,10 @@ sim: $(DEV) ## Simulate drawn faults: RUNS=500 SEED=1, or REPLAY=FILE
 chaos: $(DEV) ## Faults on three real brokers: MINUTES=5, SEED=1, PROTOCOL=consumer
 	@$(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
 
+.PHONY: mutants
+mutants: $(DEV) ## Break each rule of exactly-once in turn: the simulator must catch every one
+	@$(PY) -m tests.sim.mutants
+
 .PHONY: lint
 lint: $(DEV) ## Style, types and the direction of imports
 	@$(PY) -m ruff check .

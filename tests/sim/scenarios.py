@@ -63,6 +63,7 @@ class Load:
     seconds: float = 4.0
     may_be_empty: bool = False  # a partition without any record: the app must find it idle
     keys_of_partition: bool = False
+    late: float = 0.1
 
 
 def draw_inputs(rng: random.Random, load: Load) -> list[Input]:
@@ -80,9 +81,9 @@ def draw_inputs(rng: random.Random, load: Load) -> list[Input]:
     for number, (at, (topic, partition)) in enumerate(due):
         at_ms = BASE_MS + round(at * 1000)
         chance = rng.random()
-        if chance < 0.1:
+        if chance < load.late:
             at_ms -= rng.randrange(1_500, 4_000)
-        elif chance < 0.4:
+        elif chance < load.late + 0.3:
             at_ms -= rng.randrange(0, 2 * OUT_OF_ORDERNESS_MS)
         letter = rng.choice(LETTERS)
         key = f"{letter}{partition}" if load.keys_of_partition else letter
@@ -377,6 +378,12 @@ class Repartitioned(Windows):
     name = "repartitioned"
 
 
+class Late(Windows):
+    """Many late records, and windows that stay open for them because one of three partitions lags."""
+
+    name = "late"
+
+
 class Cumulating(Windows):
     name = "cumulating"
 
@@ -461,6 +468,11 @@ class Damaged(Windows):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.name = self.title
+
+    def inputs(self, rng: random.Random) -> Sequence[Input]:
+        assert self.damage is not None
+        wait = 0.0 if self.damage.at is not None else 5.0  # nothing comes before the damage
+        return [replace(one, at=one.at + wait) for one in super().inputs(rng)]
 
 
 def changelog_of(world: World) -> str:
@@ -547,6 +559,7 @@ SCENARIOS: dict[str, Pipeline] = {
         Repartitioned(keyed="column"),
         Cumulating(grid=Grid(1_200, 400, grace_ms=100), keyed="column"),
         Idle(load=Load(topics=("events", "more"), may_be_empty=True)),
+        Late(load=Load(partitions=3, late=0.4), grid=Grid(1_000, 1_000)),
         Chained(),
         Rekeyed(),
         Poison(on_error="skip"),

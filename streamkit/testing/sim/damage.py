@@ -21,7 +21,7 @@ _DOWN_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """``at``: seconds after the start (None: as soon as every partition has a position); ``stops``: the errors that name it."""
+    """``at``: seconds after the start (None: as soon as every task runs); ``stops``: the errors that name it."""
 
     apply: Callable[[World], None]
     stops: tuple[type[StreamkitError], ...]
@@ -33,7 +33,7 @@ def run_damaged(world: World, damage: Damage) -> Outcome:
     world.begin()
     if damage.at is None:
         sources = {tp for inputs in world.task_inputs() for tp in inputs}
-        while not sources <= world.committed().keys() and world.scheduler.now < _BOUND_S:
+        while not sources <= world.at_work() and world.scheduler.now < _BOUND_S:
             world.scheduler.run(world.scheduler.now + _MARKERS_S)
     else:
         world.scheduler.run(damage.at)

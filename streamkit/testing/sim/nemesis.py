@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from streamkit.kafka.memory.server.log import Segment
 from streamkit.testing.sim.faults import Fault
 from streamkit.testing.sim.network import REQUEST_TIMEOUT_S, Fate
 
@@ -61,9 +62,9 @@ class Nemesis:
             "request-lost": lambda *_: Fate(loses_request=True),
             "answer-lost": lambda *_: Fate(loses_answer=True),
             "request-delayed": _delayed,
-            "end-delayed": _delayed,
+            "end-delayed": _end_delayed,
             "request-repeated": _repeated,
-            "end-repeated": _repeated,
+            "end-repeated": _end_repeated,
         }
         for fault in faults:
             self._world.scheduler.at(fault.at, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
@@ -184,7 +185,11 @@ class Nemesis:
         self._world.cluster.move_leaders(fault.seconds)
 
     def _clean(self, fault: Fault) -> None:  # noqa: ARG002
-        """Changelogs are compacted, and repartition topics cut where they may be."""
+        """Every log begins a new segment, and what lies before it is compacted as its topic says."""
+        now_ms = self._world.clock.now_ms()
+        for topic in self._world.cluster.broker.topics.values():
+            for log in topic.logs:
+                log._segment = Segment(log.high_watermark, now_ms, 0)
         self._world.cluster.clean()
 
     def _join(self, fault: Fault) -> None:
@@ -229,6 +234,19 @@ class Nemesis:
 
 def _delayed(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001
     return Fate(loses_request=True, late_by=fault.seconds)
+
+
+def _end_delayed(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001
+    """Late by a time, or just when the next transaction is under way, which is when it does harm."""
+    return Fate(loses_request=True, late_by=fault.seconds, late_before=_within_the_next(fault))
+
+
+def _end_repeated(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001
+    return Fate(loses_answer=True, late_by=REQUEST_TIMEOUT_S + fault.seconds, late_before=_within_the_next(fault))
+
+
+def _within_the_next(fault: Fault) -> str:
+    return ("", "TxnOffsetCommit", "Produce")[int(1000 * fault.at) % 3]
 
 
 def _repeated(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001

@@ -76,6 +76,11 @@ class SimulatedNetwork:
 
     def _act(self, client_id: str, request: str, deliver: Callable[[], R]) -> R:
         """The broker acts."""
+        held = self.processes[client_id].held
+        if held:
+            for one in [one for one in held if one[0] == request]:
+                held.remove(one)
+                one[1]()
         try:
             answer = deliver()
         except BrokerError as error:
@@ -92,7 +97,9 @@ class SimulatedNetwork:
                 raise Killed
             if fate.parks:
                 process.hang(request)
-            if fate.late_by is not None:
+            if fate.late_before:
+                process.held.append((fate.late_before, lambda: self._late(process, request, deliver)))
+            elif fate.late_by is not None:
                 self._scheduler.at(now + fate.late_by, lambda: self._late(process, request, deliver))
         lost = (fate is not None and fate.loses_request) or now < process.no_requests_until
         if lost:
@@ -124,7 +131,7 @@ class SimulatedNetwork:
 class Fate:
     """What a fault has in store for one request."""
 
-    __slots__ = ("after", "kills", "late_by", "loses_answer", "loses_request", "parks")
+    __slots__ = ("after", "kills", "late_before", "late_by", "loses_answer", "loses_request", "parks")
 
     def __init__(
         self,
@@ -135,6 +142,7 @@ class Fate:
         loses_request: bool = False,
         loses_answer: bool = False,
         late_by: float | None = None,
+        late_before: str = "",
     ) -> None:
         self.kills = kills
         self.after = after
@@ -142,3 +150,4 @@ class Fate:
         self.loses_request = loses_request
         self.loses_answer = loses_answer
         self.late_by = late_by
+        self.late_before = late_before

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from streamkit.errors import FinishedError, LostOffsetError, RecordError, StateError, StreamkitError, TopicError
+from streamkit.errors import AssignmentError, FinishedError, LostOffsetError, RecordError, StateError, StreamkitError, TopicError
 from streamkit.kafka.memory import MemoryClient
 from streamkit.runtime.deadlines import Deadlines
 from streamkit.runtime.failures import FailurePolicy, OnError
@@ -25,7 +25,7 @@ from streamkit.testing.sim.trace import Teller
 if TYPE_CHECKING:
     from streamkit.testing.sim.world import World
 
-STOPS: Final = (StateError, LostOffsetError, TopicError, RecordError, FinishedError)
+STOPS: Final = (AssignmentError, StateError, LostOffsetError, TopicError, RecordError, FinishedError)
 """Errors that come again after a restart: somebody has to look."""
 
 
@@ -58,6 +58,7 @@ class Process:
         self.state = ProcessState.STARTING
         self.error: BaseException | None = None
         self.worker: Worker | None = None
+        self.held: list[tuple[str, Callable[[], None]]] = []  # requests on their way that arrive just before another one
         self.no_requests_until = 0.0
         self.no_answers_until = 0.0
         self._world = world

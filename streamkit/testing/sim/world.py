@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streamkit.config import EngineSettings
+from streamkit.errors import FencedError
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.kafka.memory.client.group_settings import GroupProtocol, GroupSettings
@@ -21,6 +22,7 @@ from streamkit.kafka.memory.server.log import Isolation
 from streamkit.kafka.memory.server.transaction import PREPARED, Transaction, TransactionState
 from streamkit.plan.topology import Topology
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.task import TaskState
 from streamkit.testing.broker import FOREVER
 from streamkit.testing.checker import Kind, Source, Verdict, atomic, settled, single_writer
 from streamkit.testing.sim.faults import Bounds, Fault, draw_faults
@@ -40,7 +42,9 @@ BOUND_S: Final = 40.0
 _LOOK_EVERY_S: Final = 0.25
 _TAIL_S: Final = 1.0
 _LEAVE_S: Final = 20.0
-_MARKER_S: Final = 0.004
+_MARKER_S: Final = (0.004, 0.004, 0.05, 0.4)
+"""Within this brokers have written a marker; drawn for each run."""
+
 _HEARTBEAT_MS: Final = 400
 _BROKER_LOOKS_S: Final = 0.2
 _LEAST_S: Final = 0.001
@@ -137,6 +141,7 @@ class World:
         self.unnamed_errors: list[str] = []
         self._left_open = Verdict()
         self._rng = stream(plan.seed, "world")
+        self._marker_s = self._rng.choice(_MARKER_S)
         self._slots: dict[str, Slot] = {}
         self._members: dict[str, Process] = {}
         self._wanted: set[str] = set()
@@ -192,7 +197,7 @@ class World:
     def _defer(self, what: str, action: Callable[[], None]) -> None:  # noqa: ARG002
         """Brokers write each marker when they come to it."""
         self.observer.decided()
-        self.scheduler.at(self.scheduler.now + self._rng.random() * _MARKER_S, action)
+        self.scheduler.at(self.scheduler.now + self._rng.random() * self._marker_s, action)
 
     # ---- members
 
@@ -316,7 +321,7 @@ class World:
     def _glance(self, verdict: Verdict) -> None:
         """A look in the midst of it, as soon as no marker is on its way."""
         if any(found.state in PREPARED for found in self._transactions()):
-            self.scheduler.at(self.scheduler.now + _MARKER_S, lambda: self._glance(verdict))
+            self.scheduler.at(self.scheduler.now + _LEAST_S, lambda: self._glance(verdict))
         else:
             verdict += self.scenario.glance(self)
 
@@ -356,6 +361,12 @@ class World:
 
     def task_inputs(self) -> list[tuple[TopicPartition, ...]]:
         return list(Layout(self.topology, self.scenario.topics()).task_inputs().values())
+
+    def at_work(self) -> set[TopicPartition]:
+        """The inputs of all tasks that run."""
+        workers = [process.worker for process in self.living() if process.worker is not None]
+        tasks = [task for worker in workers for task in worker.tasks if task.state is TaskState.RUNNING]
+        return {tp for task in tasks for tp in task.inputs}
 
     def committed(self) -> dict[TopicPartition, int]:
         group = self.cluster.broker.groups.get(self.topology.plan.app)
@@ -418,6 +429,10 @@ class World:
         for process in self.network.processes.values():
             if isinstance(process.error, STOPS):
                 verdict.add("I9", Kind.STUCK, f"{process.client_id} stopped without cause: {process.error}")
+        rivals = any(fault.kind == "same-instance-twice" for fault in self.plan.faults)
+        for process in self.network.processes.values():
+            if isinstance(process.error, FencedError) and not rivals:
+                verdict.add("I7", Kind.STUCK, f"{process.client_id} was fenced again and again, without a rival: {process.error}")
         for error in self.unnamed_errors:
             verdict.add("I9", Kind.STUCK, f"an error without a name: {error}")
         return verdict
