@@ -40,8 +40,8 @@ sim: $(DEV) ## Simulate drawn faults: RUNS=500 SEED=1, or REPLAY=FILE
 	@$(PY) -m tests.sim $(if $(REPLAY),--replay $(REPLAY),--runs $(or $(RUNS),500) --seed $(or $(SEED),1))
 
 .PHONY: chaos
-chaos: $(DEV) ## Faults on three real brokers: MINUTES=5, SEED=1, PROTOCOL=consumer
-	@$(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(PROTOCOL),--protocol $(PROTOCOL))
+chaos: $(DEV) ## Faults on three real brokers: MINUTES=5, SEED=1, PROTOCOL=consumer, STATIC=1
+	@$(PY) -m tests.chaos.run --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(STATIC),--static)
 
 .PHONY: mutants
 mutants: $(DEV) ## Break each rule of exactly-once in turn: the simulator must catch every one

@@ -53,12 +53,13 @@ class Plan:
     rate: int = 300
     kinds: tuple[str, ...] = tuple(KINDS)
     protocol: str = "classic"
+    static: bool = False  # membership of the group
     most: int | None = None  # faults
 
     @property
     def command(self) -> str:
         chosen = "" if self.kinds == tuple(KINDS) else "".join(f" --kind '{kind}'" for kind in self.kinds)
-        protocol = "" if self.protocol == "classic" else f" --protocol {self.protocol}"
+        protocol = ("" if self.protocol == "classic" else f" --protocol {self.protocol}") + (" --static" if self.static else "")
         return f"python -m tests.chaos.run --minutes {self.minutes:g} --seed {self.seed} --rate {self.rate}{protocol}{chosen}"
 
     def faults(self) -> Iterator[tuple[str, int]]:
@@ -141,7 +142,7 @@ def run(plan: Plan, say: Callable[[str], None], directory: Path) -> Outcome:
         kafka = stack.enter_context(ProxiedKafka({"group.consumer.session.timeout.ms": str(SESSION_MS)}))
         stack.callback(_keep_logs, kafka, directory)
         kafka.create_topics([f"events-{name}", *(f"{sink}-{name}" for sink in SINKS)], PARTITIONS)
-        workers = Workers(kafka.bootstrap, name, directory, plan.protocol)
+        workers = Workers(kafka.bootstrap, name, directory, plan.protocol, static=plan.static)
         stack.callback(workers.stop)
         load = Load(kafka.direct, f"events-{name}", partitions=PARTITIONS, seed=plan.seed, rate=plan.rate)
         inputs = [(f"events-{name}", partition) for partition in range(PARTITIONS)]
@@ -264,11 +265,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rate", type=int, default=300, help="events a second")
     parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic", help="of the consumer group")
+    parser.add_argument("--static", action="store_true", help="static members, which come back without a rebalance")
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="only these kinds of faults; may be repeated")
     parser.add_argument("--keep", action="store_true", help="keep the logs also when all went well")
     given = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
-    plan = Plan(given.minutes, seed, given.rate, tuple(given.kind or KINDS), given.protocol)
+    plan = Plan(given.minutes, seed, given.rate, tuple(given.kind or KINDS), given.protocol, given.static)
     print(f"chaos: seed {seed}, {plan.minutes:g} min, {len(plan.kinds)} kinds of faults, {plan.protocol} protocol", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="streamkit-chaos-"))
     outcome = run(plan, lambda line: print(line, flush=True), directory)

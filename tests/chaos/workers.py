@@ -52,10 +52,11 @@ class Worker:
 class Workers:
     """Logs are `<directory>/worker-<name>.log`, one file per name over all its lives."""
 
-    def __init__(self, bootstrap: str, run: str, directory: Path, protocol: str = "classic") -> None:
+    def __init__(self, bootstrap: str, run: str, directory: Path, protocol: str = "classic", *, static: bool = False) -> None:
         self._bootstrap = bootstrap
         self._run = run
         self._protocol = protocol
+        self._static = static
         self._directory = directory
         self._watchdog = Watchdog()
         self._lock = threading.RLock()
@@ -170,8 +171,9 @@ class Workers:
         where = ["--bootstrap-servers", self._bootstrap, "--instance-id", name]
         if name == ZOMBIE:
             longer = ["--transaction-timeout-ms", str(ZOMBIE_TRANSACTION_MS), "--session-timeout-ms", str(SESSION_MS)]
-            return [sys.executable, "-m", "tests.support.apps.chaos", *where, *longer, "--protocol", self._protocol]
-        wanted = {**SETTINGS, "group_protocol": self._protocol}
+            static = ["--static"] if self._static else []
+            return [sys.executable, "-m", "tests.support.apps.chaos", *where, *longer, "--protocol", self._protocol, *static]
+        wanted = {**SETTINGS, "group_protocol": self._protocol, "static_membership": str(self._static).lower()}
         settings = [argument for item in wanted.items() for argument in ("--set", "=".join(item))]
         return [sys.executable, "-m", "streamkit.cli", "run", "tests.support.apps.chaos:make_app", *where, *settings]
 

@@ -76,16 +76,23 @@ def main() -> None:
     parser.add_argument("--transaction-timeout-ms", type=int, required=True)
     parser.add_argument("--session-timeout-ms", type=int, required=True)
     parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
+    parser.add_argument("--static", action="store_true")
     arguments = parser.parse_args()
     app = make_app()
     times = {"session_timeout_ms": arguments.session_timeout_ms, "max_poll_interval_ms": 20_000}
     times["transaction_timeout_ms"] = arguments.session_timeout_ms - 500
     protocol = arguments.protocol
     engine = sk.EngineSettings(**times, group_protocol=protocol, replication_factor=3, min_insync_replicas=2)
-    client_id = f"{app.name}-{arguments.instance_id}-0"
-    connection = ConnectionSettings(arguments.bootstrap_servers, client_id=client_id, group_protocol=protocol, **times)
+    slot = f"{arguments.instance_id}-0"
+    connection = ConnectionSettings(
+        arguments.bootstrap_servers,
+        client_id=f"{app.name}-{slot}",
+        group_protocol=protocol,
+        group_instance_id=slot if arguments.static else None,
+        **times,
+    )
     configure(json=True)
-    log = service_log({"app": app.name, "worker": f"{arguments.instance_id}-0"})
+    log = service_log({"app": app.name, "worker": slot})
     # What the broker is told; the engine goes on to count with less.
     client = ConfluentClient(unchecked(connection, transaction_timeout_ms=arguments.transaction_timeout_ms))
     options = RunOptions(instance_id=arguments.instance_id, watchdog=True)
