@@ -16,8 +16,8 @@ from streamkit.ops.logging import configure, service_log
 from streamkit.runtime.service import RunOptions, run_service
 from tests.support.apps.totals import make_app
 
-SESSION_S = 45
-"""Long, as by default: who dies without leaving the group is missed only then."""
+SESSION_S = 90
+"""Long: who dies without leaving the group is missed only then."""
 
 HANGS_AT = 5
 """Which call of a process does not return."""
