@@ -272,10 +272,13 @@ class World:
                 consumer.poll(100, 0.05)
 
     def write(self, topic: str, *values: bytes | None, key: bytes | None = b"k", partition: int = 0) -> None:
-        """One committed transaction."""
+        """One committed transaction, with its marker: a broker answers a commit before that is written."""
         with self._shared.transaction() as writer:
             for value in values:
                 writer.produce(topic, value, key, partition)
+            writer.flush(PATIENCE_S)
+            end = self.end(topic, partition)
+        self.eventually(lambda: self.end(topic, partition) > end)
 
     def read(self, topic: str, partition: int = 0, start: int = 0) -> list[Got]:
         """What a reader sees up to the end of the partition."""
