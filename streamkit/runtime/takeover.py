@@ -31,6 +31,8 @@ from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.transaction import Transaction
 
 _TIMEOUT_S = 2.0
+_SHORTLY_S, _LESS_SHORTLY_S = 0.25, 1.0
+_SLICE_WAIT_S = 0.01
 
 
 def new_incarnation() -> str:
@@ -78,6 +80,8 @@ class TakeOver:
         self._positions: dict[TopicPartition, Committed | None] = {}
         self._restore: Restore | None = None
         self._ready: list[Task] = []
+        self._ask_for_s = _SHORTLY_S
+        self._ask_at = 0.0
         self._from_earliest: dict[TopicPartition, int] = {}
         self._told: frozenset[TopicPartition] = frozenset()
         self._was_running = False
@@ -94,11 +98,16 @@ class TakeOver:
         self._split.check()
         if self._assignment.changed and not self.restoring:
             self._begin()
-        if self._restore is not None and self._restore.step(self._settings.poll_timeout_ms / 1000):
+        if self._restore is not None and self._restore.step(self._slice_wait_s()):
             self._ready += self._restore.tasks
             self._restore = None
         if self._ready:
             self._start_ready()
+
+    def _slice_wait_s(self) -> float:
+        """How long a slice waits for records of a changelog: shortly while others have work to do."""
+        wait_s = self._settings.poll_timeout_ms / 1000
+        return min(wait_s, _SLICE_WAIT_S) if self._tasks.at_work() else wait_s
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """If something on its way reads one of these, all that is with it begins anew."""
@@ -129,34 +138,56 @@ class TakeOver:
         """
         self._split.changed(self._assignment.owned)
         wanted = self._wanted()
+        self._tell_assigned(wanted)
         if self._assignment.complete:
             self._parking.drop([task for task in self._parking if task.id not in wanted], "assigned to another worker")
-        fresh: list[Task] = []
+        back = [task for task in self._parking if task.id in wanted]
+        if wanted and self._tasks.at_work() and self._clock.monotonic() < self._ask_at:
+            return
         try:
             if wanted:
                 self._transaction.producer()  # fences the predecessor: its open transaction would hold the restore up
-                self._positions = self._consumer.committed([tp for inputs in wanted.values() for tp in inputs], _TIMEOUT_S)
-                self._parking.drop(
-                    [
-                        task
-                        for task in self._parking
-                        if task.id in wanted and not may_resume(task.last_committed, self._positions)
-                    ],
-                    "another worker has committed",
-                )
-                fresh = [self._fresh(task_id) for task_id in wanted if self._parking.find(task_id) is None]
-                if fresh:
-                    stall_s = self._settings.restore_stall_ms / 1000
-                    self._restore = Restore(fresh, self._client, self._admin, self._clock, stall_s, self._instrument)
+            if back:  # first and alone: nothing that is pending for others must hold them up
+                self._take_back(back)
+            else:
+                self._take_anew(wanted)
         except RetriableError as error:
             self._instrument.event("take-over-retried", error=str(error))
-            return
-        for task in fresh:
+
+    def _take_back(self, back: Sequence[Task]) -> None:
+        """Those that nobody had meanwhile are ready; the others are made anew by the next step, with all that were not here."""
+        self._positions = self._committed([tp for task in back for tp in task.inputs])
+        resumable = [task for task in back if may_resume(task.last_committed, self._positions)]
+        self._parking.drop([task for task in back if task not in resumable], "another worker has committed")
+        self._ready = resumable
+
+    def _take_anew(self, wanted: Mapping[TaskId, Sequence[TopicPartition]]) -> None:
+        if wanted:
+            self._positions = self._committed([tp for inputs in wanted.values() for tp in inputs])
+        tasks = [self._layout.task(task_id, self._transaction, self._failures, self._incarnation()) for task_id in wanted]
+        if tasks:
+            stall_s = self._settings.restore_stall_ms / 1000
+            self._restore = Restore(tasks, self._client, self._admin, self._clock, stall_s, self._instrument)
+        for task in tasks:
             task.become(TaskState.RESTORING)
             self._tasks.add(task)
-        self._ready = [task for task in self._parking if task.id in wanted]
         self._assignment.changed = False
-        self._tell_assigned(wanted)
+
+    def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed | None]:
+        """Waits until no transaction holds offsets of these pending: of a worker that was killed, until the broker ends it.
+
+        While other tasks run they must not wait for that: the call is short, longer after each that was not answered, and as much
+        time as it may take goes to them before the next.
+        """
+        timeout = self._ask_for_s if self._tasks.at_work() else _TIMEOUT_S
+        try:
+            found = self._consumer.committed(partitions, timeout)
+        except RetriableError:
+            self._ask_at = self._clock.monotonic() + timeout
+            self._ask_for_s = min(2 * self._ask_for_s, _LESS_SHORTLY_S)
+            raise
+        self._ask_for_s = _SHORTLY_S
+        return found
 
     def _wanted(self) -> dict[TaskId, tuple[TopicPartition, ...]]:
         """The inputs of all tasks that are ours and not here. A task runs only when all its input partitions are ours."""
@@ -166,9 +197,6 @@ class TakeOver:
             for task_id, inputs in self._layout.task_inputs().items()
             if task_id not in here and self._assignment.owned.issuperset(inputs)
         }
-
-    def _fresh(self, task_id: TaskId) -> Task:
-        return self._layout.task(task_id, self._transaction, self._failures, self._incarnation())
 
     # ---- restored or parked -> running
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -276,6 +276,39 @@ def test_late_records_that_were_not_told_yet_are_told_after_it_has_resumed() -> 
     send(rig, 41)
     rig.settle()
     assert sum(told["new"] for told in rig.events.of("late-records")) == 4 >= first
+
+
+def killed_in_its_commit(rig: Rig, name: str) -> None:
+    """Its offsets are in the open transaction that it leaves behind: nobody can say where its partitions stand."""
+    worker = rig.processes[name].worker
+    producer = worker._transaction._begun()
+    positions = {tp: Committed(position.next_offset) for task in worker.tasks for tp, position in task.inputs.items()}
+    producer.send_offsets(positions, worker._consumer.group_metadata(), 1.0)
+    rig.crash(name)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_transaction_that_was_left_open_holds_up_only_its_own_partitions(protocol: Literal["classic", "consumer"]) -> None:
+    """What comes straight back, or stays, goes on; what was the dead worker's waits until its transaction has ended."""
+    rig = Rig(make_app(), {"events": 4}, protocol=protocol)
+    rig.join("a")
+    rig.join("b")
+    rig.settle()
+    send(rig, 0)
+    rig.settle()
+    mine = {task.id.partition for task in rig.processes["a"].worker.tasks}
+    assert len(mine) == 2
+    rig.events.events.clear()
+    killed_in_its_commit(rig, "b")
+    send(rig, 20)
+    for _ in range(40):
+        rig.step("a")
+    assert totals(rig) == Counter({(f"k{partition}", 1): 1 for partition in mine})
+    assert 1 <= len(rig.events.of("take-over-retried")) < 5  # not with every step
+    rig.cluster.expire_transaction("app-b")
+    rig.clock.advance(5)
+    rig.settle()
+    assert totals(rig) == everywhere(1)
 
 
 @st.composite
