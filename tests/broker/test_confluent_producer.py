@@ -82,6 +82,18 @@ def test_committed_records_are_seen_and_aborted_ones_are_not(client, producer):
     assert read(client, topic) == {0: [(b"k", b"kept"), (b"k", b"kept too")]}
 
 
+def test_an_abort_behind_a_flush_that_timed_out_wants_another_producer(client, producer):
+    """The abort takes the records off their way, and their sequence numbers with them."""
+    topic = make_topic(client)
+    producer.begin()
+    for number in range(1_000):
+        producer.produce(topic, b"%d" % number, b"k", 0, NOW)
+    with pytest.raises(RetriableError, match="not acknowledged"):
+        producer.flush(0.0)
+    producer.abort(10)
+    assert "sequence numbers are missing" in (producer.disturbed() or "")
+
+
 def test_columns_arrive_in_order_also_when_the_queue_is_full(real_broker, stack):
     client = ConfluentClient(ConnectionSettings(real_broker, transaction_timeout_ms=10_000, send_queue_records=1_000))
     topic = make_topic(client)

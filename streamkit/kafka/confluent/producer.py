@@ -51,6 +51,7 @@ class TransactionalProducer:
         self._failures = DeliveryFailures(one_by_one=self._one_by_one)
         self._disturbance: str | None = None
         self._open = False
+        self._unacknowledged = False  # a flush of this transaction has timed out
         config = attach(settings.producer_config(transactional_id), self._tap, self._events)
         if self._one_by_one:
             config["batch.num.messages"] = 1
@@ -70,6 +71,7 @@ class TransactionalProducer:
 
     def begin(self) -> None:
         self._failures.clear()
+        self._unacknowledged = False
         self._call("begin_transaction", self._client.begin_transaction)
         self._open = True
 
@@ -80,6 +82,7 @@ class TransactionalProducer:
         with self._events.caught():
             left = self._client.flush(timeout)
         self._raise_failure("flush")
+        self._unacknowledged = bool(left)
         if left:
             raise RetriableError(f"{left} records are not acknowledged after {timeout:g} s", code="_TIMED_OUT", call="flush")
 
@@ -113,7 +116,9 @@ class TransactionalProducer:
             self._disturbance = self._disturbance or "this producer sends records one by one, to find one that was refused"
 
     def abort(self, timeout: float) -> None:
-        failed = bool(self._failures)
+        # What a flush waited for in vain is taken off its way by the abort itself, with its sequence numbers (seen when a broker
+        # was killed: "Purged in queue", and OUT_OF_ORDER_SEQUENCE_NUMBER in the next transaction).
+        failed = bool(self._failures) or self._unacknowledged
         if self._failures.suspects_a_record():
             self._suspects.add(self._id)
         self._end("abort_transaction", self._client.abort_transaction, timeout)
