@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from streamkit.errors import RecordError
 from streamkit.kafka.client import Headers
+from streamkit.operators.refusals import Refusals
 from streamkit.record.batch import Batch
 from streamkit.serdes.keys import KEY_TYPE_HEADER
 
@@ -29,9 +30,16 @@ class Output(Protocol):
         headers: Iterable[Headers | None] | None = None,
     ) -> None: ...
 
+    def flush(self) -> None:
+        """Returns when all is acknowledged; raises what the broker says of a record that it refuses."""
+        ...
+
 
 class Failures(Protocol):
     """What is done with a record that cannot be processed."""
+
+    @property
+    def refusals(self) -> Refusals: ...
 
     def reject(self, error: RecordError) -> None:
         """Raises the error, or returns if the record is to be left out."""

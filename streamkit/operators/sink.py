@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamkit.errors import EncodeError
+from streamkit.errors import EncodeError, RejectedRecordError
+from streamkit.kafka.client import TopicPartition
 from streamkit.operators import rows
-from streamkit.operators.operator import Failures, Operator, Output, kafka_timestamps, user_headers
+from streamkit.operators.operator import Failures, Operator, Output, kafka_timestamps, place, user_headers
 from streamkit.operators.rows import Int64s
 from streamkit.plan.nodes import Sink
 from streamkit.plan.wire import wire_key_serde_of, wire_serde_of
@@ -56,7 +57,30 @@ class SinkWriter(Operator):
         if isinstance(batch.origin, DerivedOrigin):
             self._produce_results(batch, values, keys)
             return
+        if self._failures.refusals:
+            self._produce_one_by_one(batch, values, keys)
+            return
         self._output.produce_many(self._topic, values, keys, -1, kafka_timestamps(batch.timestamps), user_headers(batch))
+
+    def _produce_one_by_one(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
+        """The slow path, only behind a record that the broker has refused (refusals.py)."""
+        refusals = self._failures.refusals
+        timestamps, headers = kafka_timestamps(batch.timestamps), user_headers(batch)
+        for index, value in enumerate(values):
+            at = TopicPartition(*batch.origin.tp), batch.offset(index)
+            if at in refusals.left_out(self._topic):
+                continue
+            header = None if headers is None else [headers[index]]
+            self._output.produce_many(self._topic, [value], [keys[index]], -1, [timestamps[index]], header)
+            if not refusals.suspects(self._topic):
+                continue
+            try:
+                self._output.flush()
+            except RejectedRecordError as error:
+                if error.topic == self._topic:
+                    self._failures.reject(EncodeError(f"the broker refuses it: {error}", **place(batch, index, self._label)))
+                    refusals.leave_out(self._topic, at)
+                raise  # the transaction has failed; its replay leaves the record out
 
     def _produce_results(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
         timestamps = kafka_timestamps(batch.timestamps)

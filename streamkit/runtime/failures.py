@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from streamkit.errors import ConfigError, RecordError
 from streamkit.instrument import Instrument
+from streamkit.operators.refusals import Refusals
 
 Verdict = Literal["stop", "skip"]
 OnError = Verdict | Callable[[RecordError], Verdict]
@@ -32,6 +33,7 @@ class FailurePolicy:
         self.on_lost_offset = on_lost_offset
         self._instrument = instrument
         self.skipped: Counter[str] = Counter()
+        self.refusals = Refusals()
 
     def reject(self, error: RecordError) -> None:
         """Raises the error, or counts the record as skipped and returns."""

@@ -95,6 +95,11 @@ class Transaction:
             raise
         self.records += 1
 
+    def flush(self) -> None:
+        """Waits for what was written so far; RejectedRecordError for a record that the broker refuses."""
+        if self._producer is not None:
+            self._retry("flush", self._producer.flush, self._settings.deadline_s)
+
     def _begun(self) -> Producer:
         producer = self.producer()
         if not self.open:  # lazily, at the first write (R2)

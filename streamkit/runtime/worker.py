@@ -10,14 +10,14 @@ go wrong with a transaction ends in one of three ways: the call is repeated (tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
-from streamkit.errors import FencedError, KafkaError, LostOffsetError, RetriableError, StateError
+from streamkit.errors import FencedError, KafkaError, LostOffsetError, RejectedRecordError, RetriableError, StateError
 from streamkit.eventtime.inputs import InputState
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import KafkaClient, Polled, RecordBatch, TopicPartition
@@ -41,6 +41,8 @@ from streamkit.runtime.task import Task, TaskState
 from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.topic_guard import TopicGuard
 from streamkit.runtime.transaction import BrokenProducerError, Transaction
+
+_FEW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Worker:
         self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
+        self._failures = failures
         self._limit = RollbackLimit(transactional_id, clock)
         # after one that is lost, the start of what is left is looked for as at every start
         self._rolls_back = (*ROLLS_BACK, LostOffsetError) if failures.on_lost_offset == "earliest" else ROLLS_BACK
@@ -166,7 +169,9 @@ class Worker:
         # inside it a rebalance may end a transaction, and abort it if that fails: each within its deadline
         self._guard.enter("poll", patience(wait + 2 * self._settings.deadline_s))
         try:
-            return self._consumer.poll(self._settings.max_records, wait)
+            # one by one each of them waits for the broker: fewer, so that a step stays short
+            most = _FEW if self._failures.refusals else self._settings.max_records
+            return self._consumer.poll(min(most, self._settings.max_records), wait)
         except RetriableError as error:  # nothing came of it: what is in memory is as good as before
             self._topics.suspect(error)
             self._outage.poll_failed(error)
@@ -267,7 +272,9 @@ class Worker:
         self._late.started(tasks)
 
     def _published(self, tasks: Sequence[Task]) -> None:  # noqa: ARG002 - all of them are looked at
-        self._limit.committed(self._tasks.positions())
+        positions = self._tasks.positions()
+        self._limit.committed(positions)
+        self._failures.refusals.committed(positions)
         self._late.committed(self._tasks, self._clock.monotonic())
         self._purge.committed(self._tasks)
 
@@ -340,9 +347,16 @@ class Worker:
             self._transaction.replace()
         else:
             self._transaction.abort()
-        self._limit.count(error, self._tasks.positions())
+        positions = self._tasks.positions()
+        if not (isinstance(error, RejectedRecordError) and self._may_be_found(error, positions)):
+            self._limit.count(error, positions)
         self._consumer.pause(self._assignment.owned)
         self._forget_tasks()
+
+    def _may_be_found(self, error: RejectedRecordError, positions: Mapping[TopicPartition, int]) -> bool:
+        """Whether a replay finds the input that made the refused record: it went to a sink, and it is not known already."""
+        sinks = {sink.topic.name for sink in self.topology.plan.sinks}
+        return error.topic in sinks and self._failures.refusals.may_be_found(error.topic, positions)
 
     def _forget_tasks(self) -> None:
         """All tasks go back to their committed state: memory is dropped, they are made and restored anew."""

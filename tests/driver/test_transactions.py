@@ -170,11 +170,12 @@ def test_a_kafka_that_is_away_for_several_transactions_is_outlived(code: str) ->
     assert len(rig.events.of("rolled-back")) == 6
 
 
-def test_a_record_that_the_broker_refuses_stops_the_service_at_once() -> None:
-    """R5: replaying would be refused again."""
+def test_a_record_of_an_internal_topic_that_the_broker_refuses_stops_the_service_at_once() -> None:
+    """R5: replaying would be refused again. (Those of sinks: test_refused.py.)"""
     rig = started()
     send(rig, 1_000)
-    rig.cluster.inject("flush", error=RejectedRecordError("too large", code="MSG_SIZE_TOO_LARGE", topic="results", partition=0))
+    topic = "app.agg.changelog"
+    rig.cluster.inject("flush", error=RejectedRecordError("too large", code="MSG_SIZE_TOO_LARGE", topic=topic, partition=0))
     with pytest.raises(RejectedRecordError, match="too large"):
         rig.settle()
 
