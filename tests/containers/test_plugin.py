@@ -20,7 +20,7 @@ def run_pytest(directory: Path, **variables: str) -> subprocess.CompletedProcess
     environment = {name: value for name, value in os.environ.items() if name not in {"KAFKA_BOOTSTRAP_SERVERS", "PYTEST_ADDOPTS"}}
     environment |= {"TESTCONTAINERS_RYUK_DISABLED": "true", **variables}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra"]
-    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(330)
 @pytest.mark.usefixtures("docker")
 def test_the_test_of_the_page_passes(project):
     done = run_pytest(project)
