@@ -6,7 +6,10 @@ for five seconds does not hold time up. Run it with ``python services/bids/app.p
 
 from __future__ import annotations
 
-from datetime import datetime
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import NamedTuple
 
 import streamkit as sk
@@ -60,6 +63,18 @@ def topics(suffix: str = "") -> Topics:
 
 
 TOPICS = topics()
+
+
+@TOPICS.bids.sample
+def bids_of_a_day() -> Iterator[sk.Record[str, Bid]]:
+    """Bids for `streamkit dev` and `streamkit sim`: one every few seconds, some out of order, a few late."""
+    start, draw = datetime(2020, 4, 15, 8, tzinfo=UTC), random.Random(7)  # noqa: S311 - samples
+    for number in count():
+        behind = draw.choice([0, 0, 0, 0, 4, 9, 150])
+        at = start + timedelta(seconds=6 * number - behind)
+        item = draw.choice("ABCDE")
+        bid = Bid(item=item, price=draw.randrange(100, 2_000) / 100, supplier_id=f"supplier{number % 9}", bidtime=at)
+        yield sk.Record(item, bid, at, {}, TOPICS.bids.name, 0, number)
 
 
 def make_app(name: str = "bids", topics: Topics = TOPICS) -> sk.App:

@@ -14,6 +14,7 @@ from streamkit.cli.exit_codes import BUG, exit_code, in_words
 from streamkit.cli.new import new
 from streamkit.cli.reset import reset
 from streamkit.cli.run import run
+from streamkit.cli.sim import sim
 from streamkit.cli.topology import topology
 from streamkit.errors import KafkaError, StreamkitError
 
@@ -29,6 +30,7 @@ commands = typer.Typer(
 )
 commands.command("new", epilog=EXIT_CODES)(new)
 commands.command("dev", epilog=EXIT_CODES)(dev)
+commands.command("sim", epilog=EXIT_CODES)(sim)
 commands.command("run", epilog=EXIT_CODES)(run)
 commands.command("reset", epilog=EXIT_CODES)(reset)
 commands.command("topology", epilog=EXIT_CODES)(topology)

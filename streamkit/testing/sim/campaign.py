@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -92,16 +93,24 @@ def campaign(
     return report
 
 
-def shrink(scenario: Scenario, plan: Plan, *, budget: int = 200, broken: Sequence[str] = ()) -> Outcome:
+def shrink(
+    scenario: Scenario,
+    plan: Plan,
+    *,
+    budget: int = 200,
+    broken: Sequence[str] = (),
+    runs: Callable[[Plan], Outcome] | None = None,
+) -> Outcome:
     """The smallest run found that still breaks one of the invariants that were ``broken``: fewer faults, then fewer records."""
-    best = run(scenario, plan)
+    go = runs or partial(run, scenario)
+    best = go(plan)
     wanted = set(broken) or set(best.verdict.invariants)
     left = budget
 
     def still_fails(smaller: Plan) -> bool:
         nonlocal best, left
         left -= 1
-        outcome = run(scenario, smaller)
+        outcome = go(smaller)
         if not wanted & set(outcome.verdict.invariants):
             return False
         best = outcome

@@ -120,6 +120,7 @@ KINDS: Final[dict[str, tuple[int, Draw]]] = {
     "request-repeated": (2, _at_request(_EVERY, low=0.0, high=1.5)),
     "end-delayed": (2, _at_request(("EndTxn",), low=0.3, high=2.0)),
     "end-repeated": (2, _at_request(("EndTxn",), low=0.0, high=1.0)),
+    "cut-in-commit": (2, _at_request(TRANSACTION, low=0.5, high=3.0)),
     "cut-towards-broker": (1, _lasting(0.2, 5.0)),
     "cut-from-broker": (1, _lasting(0.2, 5.0)),
     # broker

@@ -59,6 +59,7 @@ class Nemesis:
             "stop-past-transaction": self._stop_at,
             "slow": self._slow,
             "call-never-returns": self._hang,
+            "cut-in-commit": self._cut_at,
             "request-lost": lambda *_: Fate(loses_request=True),
             "answer-lost": lambda *_: Fate(loses_answer=True),
             "request-delayed": _delayed,
@@ -141,6 +142,10 @@ class Nemesis:
 
     def _slow(self, fault: Fault, process: Process, request: str) -> None:  # noqa: ARG002
         process.freeze(fault.seconds, all_threads=False)
+
+    def _cut_at(self, fault: Fault, process: Process, request: str) -> None:  # noqa: ARG002
+        """From this request on nothing gets through."""
+        process.no_requests_until = self._world.scheduler.now + fault.seconds
 
     def _hang(self, fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG002
         self.busy_until(self._world.scheduler.now + self._world.patience_s)

@@ -47,7 +47,8 @@ class SimulatedNetwork:
         if process.is_dead:
             raise Killed
         self._trace.coverage[f"request:{request}"] += 1
-        fate = self.nemesis.fate_of(process, request) if self.nemesis is not None else None
+        own = self._scheduler.current is not process.background  # a fault that waits for a request waits for the worker's
+        fate = self.nemesis.fate_of(process, request) if own and self.nemesis is not None else None
         try:
             self._scheduler.sleep(self._random() * _LATENCY_S)
         except Killed:  # a request that was sent outlives its process, or not

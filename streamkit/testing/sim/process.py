@@ -13,7 +13,16 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from streamkit.errors import AssignmentError, FinishedError, LostOffsetError, RecordError, StateError, StreamkitError, TopicError
+from streamkit.errors import (
+    AssignmentError,
+    FinishedError,
+    LostOffsetError,
+    RecordError,
+    RetriableError,
+    StateError,
+    StreamkitError,
+    TopicError,
+)
 from streamkit.kafka.memory import MemoryClient
 from streamkit.runtime.deadlines import Deadlines
 from streamkit.runtime.failures import FailurePolicy, OnError
@@ -68,7 +77,7 @@ class Process:
         self._tasks_made = 0
         self._client: MemoryClient | None = None
         self._fiber: Fiber = world.scheduler.spawn(self.client_id, self._body, delay)
-        self._background: Fiber = world.scheduler.spawn(f"{self.client_id} background", self._beat, delay)
+        self.background: Fiber = world.scheduler.spawn(f"{self.client_id} background", self._beat, delay)
 
     @property
     def is_dead(self) -> bool:
@@ -89,7 +98,7 @@ class Process:
             return
         self.die(why, detail)
         self._fiber.kill()
-        self._background.kill()
+        self.background.kill()
 
     def stop(self) -> None:
         """SIGTERM: the batch in hand is finished and committed, the group is left."""
@@ -100,7 +109,7 @@ class Process:
         until = self._world.scheduler.now + seconds
         self._fiber.freeze(until)
         if all_threads:
-            self._background.freeze(until)
+            self.background.freeze(until)
 
     # ---- from inside its fiber
 
@@ -179,13 +188,24 @@ class Process:
         try:
             worker.start()
             self.state = ProcessState.RUNNING
+            told = world.until_end
             while not self._stopping:
+                if world.until_end and not told:
+                    told = self._end_of_input(worker)
                 if worker.step().finished and world.until_end:
                     break
             else:
                 worker.drain()
         finally:
             worker.close()
+
+    @staticmethod
+    def _end_of_input(worker: Worker) -> bool:
+        try:
+            worker.end_of_input()
+        except RetriableError:  # nobody answered; asked again before the next step
+            return False
+        return True
 
     def _new_incarnation(self) -> str:
         self._tasks_made += 1

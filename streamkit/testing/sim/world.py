@@ -21,6 +21,7 @@ from streamkit.kafka.memory.cluster import LogRecord
 from streamkit.kafka.memory.server.log import Isolation
 from streamkit.kafka.memory.server.transaction import PREPARED, Transaction, TransactionState
 from streamkit.plan.topology import Topology
+from streamkit.runtime.control import is_control
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.task import TaskState
 from streamkit.testing.broker import FOREVER
@@ -373,10 +374,14 @@ class World:
         return {} if group is None else {tp: committed.offset for tp, committed in group.offsets.items()}
 
     def last_records(self) -> dict[TopicPartition, int]:
-        """1 + the offset of the last record of every input partition."""
+        """1 + the offset of the last record of every input partition; of a repartition topic control records do not count."""
         ends: dict[TopicPartition, int] = {}
         for _, source in self.appended:
             ends[TopicPartition(source.topic, source.partition)] = source.offset + 1
+        for topic in [name for name in self.cluster.broker.topics if name.endswith(".repartition")]:
+            for record in self.cluster.read(topic):
+                if not is_control(record.headers):
+                    ends[TopicPartition(topic, record.partition)] = record.offset + 1
         return ends
 
     def results(self) -> int:

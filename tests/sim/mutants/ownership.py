@@ -52,19 +52,20 @@ def failed_commit_inside_the_callback_is_ignored() -> Sequence[Patch]:
     return [(Worker, "_commit_before_revoke", before_revoke)]
 
 
-@mutant("R9", "a worker whose partitions were lost goes on with them, with the metadata of its next membership",
-        scenarios=["stateless", "tumbling"], kinds=["stop-past-session", "slow"], workers=3)  # fmt: skip
-def lost_partitions_are_kept() -> Sequence[Patch]:
-    def lost(self, partitions):
-        self.changed = False
-
-    def assigned(self, partitions):
-        self.owned = {*self.owned, *partitions}
-        self.changed = self.complete = True
-
+@mutant(
+    "R9",
+    "what was in hand when partitions were lost is committed with the metadata of the next membership",
+    scenarios=["stateless", "tumbling"],
+    kinds=["stop-past-session"],
+    faults=4,
+    workers=3,
+    request="Heartbeat",
+)
+def lost_work_is_committed() -> Sequence[Patch]:
+    """The tasks stay, the transaction stays open, and nobody compares epochs."""
     return [
-        (Assignment, "on_lost", lost),
-        (Assignment, "on_assigned", assigned),
+        (Worker, "_lost", lambda *_: None),
+        (Worker, "_leave", lambda *_: []),
         (Committer, "_check_ownership", lambda *_: None),
     ]
 
