@@ -1,5 +1,5 @@
-"""A topic of a running app is deleted, made anew, or changed (R23): the worker stops, says what happened and what to do, and commits
-nothing afterwards."""
+"""A topic of a running app is deleted, made anew, or changed (R23): the worker stops, says what happened and what to do, and
+commits nothing afterwards."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_sink_may_grow_and_be_made_anew() -> None:
 def test_settings_that_still_fit_may_change() -> None:
     rig = started()
     found = rig.cluster.broker.topics[CHANGELOG]
-    found.config = TopicConfig({**found.config.text, "segment.bytes": "1000000"})
+    found.config = TopicConfig({**found.config.text, "segment.bytes": "2000000"})
     rig.clock.advance(EVERY_S)
     rig.settle()
 
