@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from streamkit.app import App
 from streamkit.clock import ManualClock
@@ -13,13 +13,16 @@ from streamkit.config import EngineSettings
 from streamkit.errors import DeclarationError, StreamkitError
 from streamkit.eventtime.duration import duration_ms
 from streamkit.instrument import Recorder
+from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory import Cluster, MemoryClient
+from streamkit.kafka.memory.faults import CALLS
 from streamkit.kafka.murmur2 import partition_for
 from streamkit.operators.map import instant
 from streamkit.plan.names import near_names
 from streamkit.plan.topic import Topic
 from streamkit.record.model import Record, Row
 from streamkit.runtime.failures import FailurePolicy, OnError
+from streamkit.runtime.layout import Layout
 from streamkit.runtime.topics import external_topics, lay_out
 from streamkit.runtime.worker import Worker
 from streamkit.testing.broker import FOREVER
@@ -28,6 +31,24 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _SETTLE_STEPS = 100_000
+_REBALANCE_STEPS = 8
+
+
+class _Crash(BaseException):
+    """The process dies here."""
+
+
+class _Bystander:
+    """A member that takes partitions and does nothing with them."""
+
+    def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Leaves them paused."""
+
+    def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """Has nothing to commit."""
+
+    def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Has nothing to lose."""
 
 
 class TestDriver:
@@ -77,6 +98,7 @@ class TestDriver:
             count = partitions if isinstance(partitions, int) else partitions.get(name, 1)
             self.cluster.create_topic(name, count, FOREVER)
         self._client: MemoryClient
+        self._layout: Layout
         self.worker: Worker
         self._start()
 
@@ -167,8 +189,11 @@ class TestDriver:
     def settle(self) -> None:
         """Steps the worker until nothing is left to do and all is committed."""
         for _ in range(_SETTLE_STEPS):
-            if not self.worker.step(0.0).busy and not self.worker.commit_now():
-                return
+            try:
+                if not self.worker.step(0.0).busy and not self.worker.commit_now():
+                    return
+            except _Crash:
+                self._replace()
         raise StreamkitError(f"the app is still busy after {_SETTLE_STEPS} steps: does it write to a topic that it reads?")
 
     # ---- state and faults
@@ -185,9 +210,52 @@ class TestDriver:
                 rows += [row for batch in operator.open_results() for row in batch.rows()]
         return rows
 
-    def crash(self) -> None:
-        """The worker dies as by kill -9: what was not committed is lost, its transaction stays open until a successor comes."""
-        self._client.crash()
+    def crash(self, at: str | None = None, *, when: Literal["before", "after"] = "before") -> None:
+        """The worker dies as by kill -9: what was not committed is lost, its transaction stays open until a successor comes.
+
+        Without ``at`` it dies now, and `restart` brings the successor. With ``at`` it dies in its next client call of that name
+        (``"poll"``, ``"produce_many"``, ``"flush"``, ``"send_offsets"``, ``"commit"``, ``"committed"``, ...), before or after the
+        call took effect, and the successor takes over by itself. `DeclarationError`: no call has that name.
+
+        >>> import streamkit as sk
+        >>> NUMBERS, DOUBLED = sk.Topic("numbers", value=int), sk.Topic("doubled")
+        >>> app = sk.App("doubling")
+        >>> app.stream(NUMBERS).map(lambda n: {"n": 2 * n}).to(DOUBLED)
+        >>> with sk.TestDriver(app) as driver:
+        ...     driver.crash(at="commit", when="after")
+        ...     driver.send(NUMBERS, 1, 2)
+        ...     [record.value.n for record in driver.read(DOUBLED)]
+        [2, 4]
+        """
+        if at is None:
+            self._client.crash()
+            return
+        if at not in CALLS:
+            raise DeclarationError(f"crash: no client call is named '{at}'; {near_names(at, sorted(CALLS))}")
+        self.cluster.inject(at, error=_Crash(), when=when)
+
+    def rebalance(self) -> None:
+        """Another worker joins the group and leaves it again: partitions are taken away and come back."""
+        other = MemoryClient(self.cluster, client_id="another").consumer(self._app.name)
+        other.subscribe(self._layout.topics(), _Bystander())
+        self._turns(lambda: other.poll(1, 0.0))
+        other.close()
+        self._turns()
+        self.settle()
+
+    def pause(self, duration: str | timedelta) -> None:
+        """The worker's process stands still for so long, as by SIGSTOP, and goes on. Longer than its session, and the group gives
+        it up; longer than its transaction, and the broker aborts that."""
+        seconds = duration_ms(duration, what="pause") / 1000
+        self.clock.advance(seconds)
+        if seconds * 1000 > self._settings.transaction_timeout_ms:
+            for transactional_id in self.cluster.open_transactions():
+                self.cluster.expire_transaction(transactional_id)
+        if seconds * 1000 > self._settings.session_timeout_ms:
+            for member in self.cluster.members(self._app.name):
+                self.cluster.expire(member)
+        self._turns()
+        self.settle()
 
     def restart(self) -> None:
         """A new worker takes over: restores from the changelogs and goes on where the committed offsets are."""
@@ -197,9 +265,28 @@ class TestDriver:
         """Ends the worker; what it had not committed is aborted."""
         self.worker.close()
 
+    def _turns(self, between: Callable[[], object] = lambda: None) -> None:
+        """A rebalance takes several polls of every member."""
+        for _ in range(_REBALANCE_STEPS):
+            try:
+                self.worker.step(0.0)
+            except _Crash:
+                self._replace()
+            between()
+
+    def _replace(self) -> None:
+        """A planted crash has struck; it may be the first of several."""
+        while True:
+            self._client.crash()
+            try:
+                self._start()
+            except _Crash:
+                continue
+            return
+
     def _start(self) -> None:
         self._client = MemoryClient(self.cluster)
-        layout = lay_out(self._topology, self._client.admin(), self._settings, self.events)
+        self._layout = layout = lay_out(self._topology, self._client.admin(), self._settings, self.events)
         self.worker = Worker(
             layout,
             self._client,
