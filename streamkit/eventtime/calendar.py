@@ -1,7 +1,8 @@
 """Windows of a calendar in a time zone: hours, days, weeks, months, quarters, years, also across clock changes.
 
 A day begins with its first instant in the zone, so the days of the clock changes have 23 and 25 hours, and one whose midnight
-does not exist begins when the clock was put forward. An hour is an hour of the clock at one offset from UTC: an hour that a
+does not exist begins when the clock was put forward. Where the clock is put back over midnight the new day has begun: what it
+shows of the old one a second time belongs to the new. An hour is an hour of the clock at one offset from UTC: an hour that a
 clock change cuts is cut there, and one that comes twice is two windows.
 """
 
@@ -25,6 +26,7 @@ Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "satur
 WEEKDAYS: tuple[str, ...] = get_args(Weekday)
 
 _MOST_DAYS: dict[str, int] = {"hour": 1, "day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
+_LAST = MAX_TIMESTAMP + 2 * 366 * 86_400_000  # behind the end of the last window of a record, and a datetime as well
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -61,7 +63,7 @@ class CalendarWindow(Window):
 
     def pane_ends(self, timestamps: Int64s) -> Int64s:
         """As many calendar computations as there are windows among the timestamps."""
-        known = np.clip(timestamps, MIN_TIMESTAMP, MAX_TIMESTAMP)  # a watermark before all time is before all windows
+        known = np.clip(timestamps, MIN_TIMESTAMP, _LAST)  # a watermark before all time is before all windows
         ends = np.empty(len(known), np.int64)
         left = np.arange(len(known))
         while len(left):
@@ -91,28 +93,44 @@ def _zone(name: str) -> ZoneInfo:
         ) from error
 
 
-def _instant(local: datetime) -> int:
-    """Milliseconds of a local time; the first of two, and for one that the clock skipped the moment of the change."""
+def _begin(day: date, zone: ZoneInfo) -> int:
+    """The first instant of a day: of two midnights the first, and of one that the clock skipped the moment of the change."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    begin = _ms(midnight)
+    if _local(begin, zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
+        return begin
+    after = _local(begin, zone).utcoffset()
+    return _first(lambda ms: _local(ms, zone).utcoffset() == after, _ms(midnight.replace(fold=1)), begin)
+
+
+def _ms(local: datetime) -> int:
     return (local.astimezone(UTC) - _EPOCH) // _MS
 
 
+def _local(instant_ms: int, zone: ZoneInfo) -> datetime:
+    return (_EPOCH + instant_ms * _MS).astimezone(zone)
+
+
 @lru_cache(maxsize=4096)
-def _bounds(unit: Unit, zone: str, first_day: int, instant_ms: int) -> tuple[int, int]:
-    local = (_EPOCH + instant_ms * _MS).astimezone(_zone(zone))
+def _bounds(unit: Unit, name: str, first_day: int, instant_ms: int) -> tuple[int, int]:
+    zone = _zone(name)
+    local = _local(instant_ms, zone)
     if unit == "hour":
-        return _hour(local, instant_ms)
-    start, end = _DATES[unit](local.date(), first_day)
-    return tuple(_instant(datetime(day.year, day.month, day.day, tzinfo=local.tzinfo)) for day in (start, end))  # type: ignore[return-value]
+        return _hour(local, instant_ms, zone)
+    first, following = _DATES[unit](local.date(), first_day)
+    while (end := _begin(following, zone)) <= instant_ms:  # the clock was put back over midnight
+        first, following = _DATES[unit](following, first_day)
+    return _begin(first, zone), end
 
 
-def _hour(local: datetime, instant_ms: int) -> tuple[int, int]:
+def _hour(local: datetime, instant_ms: int, zone: ZoneInfo) -> tuple[int, int]:
     """The part of the clock's hour around an instant in which the offset from UTC is the instant's own."""
     into_ms = (local - local.replace(minute=0, second=0, microsecond=0)) // _MS
     start, end = instant_ms - into_ms, instant_ms - into_ms + 3_600_000
-    zone, offset = local.tzinfo, local.utcoffset()
+    offset = local.utcoffset()
 
     def same(ms: int) -> bool:
-        return (_EPOCH + ms * _MS).astimezone(zone).utcoffset() == offset
+        return _local(ms, zone).utcoffset() == offset
 
     if not same(start):
         start = _first(same, start, instant_ms)

@@ -1,4 +1,4 @@
-"""Keys to slots: dense numbers 0, 1, 2, ... in order of first sight, for one pane.
+"""Keys to slots: dense numbers 0, 1, 2, ... for one pane. (Of int keys that come together the order is that of the table.)
 
 `IntKeys` is a vectorised open-addressing table for int64 columns (9-65 ns a key from 100 to 1 M keys, where a dict costs
 53-500 ns in cache misses); `ObjectKeys` is a dict for everything else. A pane starts with the one that fits its first keys;
@@ -64,6 +64,11 @@ class ObjectKeys:
         """In slot order."""
         return [plain_key(key) for key in self._slots]
 
+    def truncate(self, size: int) -> None:
+        """Forgets the keys from this slot on."""
+        for key in list(self._slots)[size:]:
+            del self._slots[key]
+
 
 def exact_keys(keys: list[Any]) -> list[Any]:
     """Keys as a dict can tell them apart."""
@@ -121,6 +126,11 @@ class IntKeys:
             todo = todo[(found[todo] >= 0) & (self._table_keys[places[todo]] != keys[todo])]
         return found
 
+    def truncate(self, size: int) -> None:
+        """Forgets the keys from this slot on."""
+        self._size = size
+        self._enter_all(self._bits)
+
     def _probe(self, keys: Int64s, places: Int64s, found: Slots, todo: Int64s) -> None:
         while len(todo):
             self._claim(keys[todo], places[todo])
@@ -131,7 +141,7 @@ class IntKeys:
             todo = todo[~hit]
             places[todo] = (places[todo] + 1) & self._mask
             if self._size * 2 > self._mask:
-                self._grow()
+                self._enter_all(self._bits + 2)
                 places[todo] = self._hash(keys[todo])
 
     def _claim(self, keys: Int64s, places: Int64s) -> None:
@@ -158,9 +168,9 @@ class IntKeys:
     def _hash(self, keys: Int64s) -> Int64s:
         return ((keys.view(np.uint64) * _MULTIPLIER) >> np.uint64(64 - self._bits)).view(np.int64)
 
-    def _grow(self) -> None:
-        """Enters all keys anew into a table of four times the size."""
-        self._make_table(self._bits + 2)
+    def _enter_all(self, bits: int) -> None:
+        """Enters all keys anew, each with its slot, into an empty table of this size."""
+        self._make_table(bits)
         keys = self.keys()
         places, todo = self._hash(keys), np.arange(self._size)
         while len(todo):

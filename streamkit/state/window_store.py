@@ -73,9 +73,7 @@ class Pane:
     def truncate(self, size: int) -> None:
         """Forgets the keys from this slot on; their cells are still initial."""
         if size < len(self.index):
-            keys = self.index.keys()[:size]
-            self.index = index_for(keys)
-            self.index.slots(keys)
+            self.index.truncate(size)
 
     def mark(self, slots: Slots) -> None:
         self.dirty[slots] = True
@@ -91,8 +89,9 @@ class Pane:
                 raise CannotMergeError(entries.keys[error.index], error.reason) from error
         return slots
 
-    def merge_found(self, keys: Keys, other: Pane) -> None:
-        """Adds what another pane holds of these keys, which are all of this one's."""
+    def merge_found(self, other: Pane) -> None:
+        """Adds what another pane holds of the keys of this one."""
+        keys = self.index.keys()
         found = other.index.find(keys)
         here = np.flatnonzero(found >= 0)
         for acc, cells, others in zip(self._accumulators, self.cells, other.cells, strict=True):
@@ -264,7 +263,7 @@ class WindowStore:
         total.slots(keys)
         for pane_id in self.panes:
             if start < pane_id.end <= end and pane_id.since <= end:
-                total.merge_found(keys, self._panes[pane_id])
+                total.merge_found(self._panes[pane_id])
         return total.entries(PaneId(end, end))
 
     def results(self, entries: Entries) -> list[Column]:

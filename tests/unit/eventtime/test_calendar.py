@@ -69,6 +69,25 @@ def test_a_window_is_all_the_instants_with_one_label(unit: Unit, zone: str, firs
     assert window.previous_end(end) == start
 
 
+@given(st.sampled_from(UNITS), st.sampled_from(["America/St_Johns", "America/Toronto", *ZONES]), instants)
+def test_windows_lie_side_by_side(unit: Unit, zone: str, instant: int) -> None:
+    window = CalendarWindow(unit=unit, zone=zone)
+    start, end = bounds(window, instant)
+    assert start <= instant < end
+    assert bounds(window, start) == bounds(window, end - 1) == (start, end)
+    assert bounds(window, end)[0] == end  # and so on: also behind the last record that there can be
+    assert window.next_end(end) > end
+
+
+@pytest.mark.parametrize("zone", ["America/St_Johns", "America/Toronto"])
+def test_every_day_begins_where_the_one_before_ends(zone: str) -> None:
+    window, end = CalendarWindow(unit="day", zone=zone), ms("1880-01-01T00:00Z")
+    while end < ms("2030-01-01T00:00Z"):
+        start, end = bounds(window, window.next_end(end))
+        assert bounds(window, start) == bounds(window, end - 1) == (start, end)
+        assert 22.5 * 3_600_000 <= end - start <= 25.5 * 3_600_000
+
+
 @given(st.sampled_from(UNITS), st.sampled_from(ZONES), st.lists(instants, min_size=1, max_size=30))
 def test_a_column_gives_what_each_value_gives(unit: Unit, zone: str, times: list[int]) -> None:
     window = CalendarWindow(unit=unit, zone=zone)
@@ -97,6 +116,13 @@ def test_the_first_open_end_is_the_smallest_that_has_not_closed(unit: Unit, zone
         ("day", "America/Havana", "2024-11-03T12:00Z", "2024-11-03T00:00:00-04:00", "2024-11-04T00:00:00-05:00", 25),
         # a date that does not exist: Samoa went over the date line
         ("day", "Pacific/Apia", "2011-12-30T09:00Z", "2011-12-29T00:00:00-10:00", "2011-12-31T00:00:00+14:00", 24),
+        # midnight is skipped by a change that begins before it
+        ("day", "America/Toronto", "1919-03-31T04:45Z", "1919-03-31T00:30:00-04:00", "1919-04-01T00:00:00-04:00", 23.5),
+        ("day", "America/Toronto", "1919-03-31T04:29Z", "1919-03-30T00:00:00-05:00", "1919-03-31T00:30:00-04:00", 23.5),
+        # a minute of the new day, an hour of the old one again, and midnight once more
+        ("day", "America/St_Johns", "2010-11-07T02:00Z", "2010-11-06T00:00:00-02:30", "2010-11-07T00:00:00-02:30", 24),
+        ("day", "America/St_Johns", "2010-11-07T03:00Z", "2010-11-07T00:00:00-02:30", "2010-11-08T00:00:00-03:30", 25),
+        ("week", "America/St_Johns", "2010-11-07T03:00Z", "2010-11-01T00:00:00-02:30", "2010-11-08T00:00:00-03:30", 169),
         # the hour that comes twice
         ("hour", "Europe/Tallinn", "2026-10-25T00:30Z", "2026-10-25T03:00:00+03:00", "2026-10-25T03:00:00+02:00", 1),
         ("hour", "Europe/Tallinn", "2026-10-25T01:30Z", "2026-10-25T03:00:00+02:00", "2026-10-25T04:00:00+02:00", 1),

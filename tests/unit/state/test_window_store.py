@@ -262,3 +262,28 @@ def test_keys_are_found_without_being_entered(entered: list[int | None], asked: 
         only = [key for key in asked if key is not None]
         assert index.find(np.array(only, np.int64)).tolist() == [inside.index(key) if key in inside else -1 for key in only]
         assert len(index) == size
+
+
+SCATTERED = np.arange(300, dtype=np.int64) * 7_919_993 % 10**9
+
+
+def test_totals_of_many_int_keys_are_those_of_their_keys() -> None:
+    """Slots of int keys are in the order of their table, not in that of the keys given: totals went to other keys."""
+    store = WindowStore([accumulator("sum", Kind.INT, nullable=False)])
+    store.update(np.full(len(SCATTERED), 60, np.int64), None, SCATTERED, [ints(SCATTERED.tolist())])
+    total = store.total(0, 60, SCATTERED)
+    assert dict(zip(total.keys, total.cells[0][0], strict=True)) == dict(zip(SCATTERED, SCATTERED, strict=True))
+
+
+def test_a_refused_batch_leaves_every_int_key_its_values() -> None:
+    """Taking back the new keys of a batch entered the others anew, in another order."""
+    store = WindowStore([accumulator("sum", Kind.INT, nullable=False)])
+    ends = np.full(len(SCATTERED), 60, np.int64)
+    store.update(ends, None, SCATTERED, [ints(SCATTERED.tolist())])
+    with pytest.raises(CannotAddError):
+        store.update(ends[:2], None, np.array([-1, -1]), [ints([2**62, 2**62])])
+    store.update(ends, None, SCATTERED, [ints(SCATTERED.tolist())])
+    store.update(ends[:1], None, np.array([-2]), [ints([5])])
+    (entries,) = store.entries()
+    expected = dict(zip(SCATTERED, 2 * SCATTERED, strict=True)) | {-2: 5}
+    assert dict(zip(entries.keys, entries.cells[0][0], strict=True)) == expected
