@@ -45,11 +45,12 @@ def test_a_group_that_nobody_knows_can_be_deleted(world: World):
 def test_a_deleted_group_starts_anew(world: World, protocol: str):
     group, topic = world.name("group"), world.topic()
     consumer, _ = world.member(group, topic)
-    first = consumer.group_metadata().generation
+    world.commit_offset(consumer, {TopicPartition(topic, 0): Committed(3)})
     consumer.close()
     world.eventually(lambda: deleted(world, group))
     consumer, _ = world.member(group, topic)
-    assert consumer.group_metadata().generation == first
+    # With the consumer protocol the broker counts once more if it hears only now of the topic's partitions.
+    assert consumer.group_metadata().generation in ({1} if protocol == "classic" else {2, 3})
     assert consumer.committed([TopicPartition(topic, 0)], PATIENCE_S) == {TopicPartition(topic, 0): None}
 
 

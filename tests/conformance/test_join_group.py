@@ -36,7 +36,8 @@ def test_group_metadata_tells_the_member(world: World, protocol: str):
     consumer, _ = world.member(group, topic)
     metadata = consumer.group_metadata()
     assert metadata.group_id == group
-    assert metadata.generation == (1 if protocol == "classic" else 2)  # seen on Kafka 4.3
+    # Seen on Kafka 4.3: with the consumer protocol it begins at 2; 3 if the broker heard of the topic only after that.
+    assert metadata.generation in ({1} if protocol == "classic" else {2, 3})
     assert metadata.member_id
 
 
@@ -128,7 +129,7 @@ def test_with_the_consumer_protocol_a_member_without_partitions_is_not_told(worl
     group, topic = world.name("group"), world.topic(1)
     members = [world.consumer(group, [topic]) for _ in range(2)]
     world.settle(members, lambda: sum(len(listener.held) for _, listener in members) == 1)
-    world.settle(members, lambda: all(consumer.group_metadata().generation == 3 for consumer, _ in members))
+    world.settle(members, lambda: all(consumer.group_metadata().generation >= 3 for consumer, _ in members))
     assert all(partitions for _, listener in members for _, partitions in listener.calls)
 
 
@@ -209,7 +210,7 @@ def test_every_rebalance_is_a_new_generation(world: World, protocol: str):
 
     def settled() -> bool:
         generations = {consumer.group_metadata().generation for consumer, _ in members}
-        return [len(listener.held) for _, listener in members] == [1, 1] and generations == {before + 1}
+        return [len(listener.held) for _, listener in members] == [1, 1] and len(generations) == 1 and min(generations) > before
 
     world.settle(members, settled)
     assert len({consumer.group_metadata().member_id for consumer, _ in members}) == 2
