@@ -157,7 +157,8 @@ class BlockChangelog:
             raise StateError(
                 f"store '{self.store_name}': its changelog had {blocks} blocks with the last commit and holds "
                 f"{len(self._directory)} of them: records of it were deleted (a retention, DeleteRecords, a log that was cut "
-                "off), and the state in them is lost. Reset the app (streamkit reset), so that positions and state start anew together"
+                "off), and the state in them is lost. Reset the app (streamkit reset), so that positions and state start anew "
+                "together"
             )
 
     def forget(self, key: bytes) -> None:
