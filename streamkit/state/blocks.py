@@ -7,15 +7,13 @@ A block is a msgpack array, readable with any msgpack library:
 
 ``since`` is the end of the first window in which these rows count: the pane's own end, but for hopping windows. ``keys`` and
 each cell are either raw little-endian bytes (int64 or float64, named by the accumulator) or a msgpack array of objects. Values
-outside msgpack's own types travel as extensions: 1 Decimal, 2 date, 3 datetime, 4 tuple, 5 set. A later block overrides an
-earlier one row by row; rows of closed windows are dropped by the time record (`time_record.py`).
+outside msgpack's own types travel as extensions (`packing.py`): 1 Decimal, 2 date, 3 datetime, 4 tuple, 5 set. A later block
+overrides an earlier one row by row; rows of closed windows are dropped by the time record (`time_record.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -24,6 +22,7 @@ import numpy as np
 from streamkit.errors import StateError
 from streamkit.state.accumulators import HasCells
 from streamkit.state.key_index import Keys
+from streamkit.state.packing import pack, unpack
 from streamkit.state.window_store import Entries, PaneId
 
 VERSION = 2
@@ -43,7 +42,6 @@ class _Block(msgspec.Struct, array_like=True):
     sections: list[_Section]
 
 
-_DECIMAL, _DATE, _DATETIME, _TUPLE, _SET = 1, 2, 3, 4, 5
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -107,7 +105,7 @@ def shape_changed(store: str, found: str, now: str) -> StateError:
 def _pack_column(column: Keys) -> bytes | list[Any]:
     if isinstance(column, np.ndarray) and column.dtype != object:
         return column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
-    return [_pack(value) for value in (column.tolist() if isinstance(column, np.ndarray) else column)]
+    return [pack(value) for value in (column.tolist() if isinstance(column, np.ndarray) else column)]
 
 
 def _unpack_keys(data: bytes | list[Any]) -> Keys:
@@ -126,34 +124,4 @@ def _unpack_cell(dtype: np.dtype[Any], data: bytes | list[Any]) -> np.ndarray[An
     return out
 
 
-def _pack(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return msgspec.msgpack.Ext(_DECIMAL, str(value).encode())
-    if isinstance(value, datetime):
-        return msgspec.msgpack.Ext(_DATETIME, value.isoformat().encode())
-    if isinstance(value, date):
-        return msgspec.msgpack.Ext(_DATE, value.isoformat().encode())
-    if isinstance(value, list):
-        return [_pack(part) for part in value]
-    if isinstance(value, set):
-        return msgspec.msgpack.Ext(_SET, _encoder.encode(sorted((_pack(part) for part in value), key=repr)))
-    if isinstance(value, tuple):
-        return msgspec.msgpack.Ext(_TUPLE, _encoder.encode([_pack(part) for part in value]))
-    return value
-
-
-def _unpack(code: int, data: memoryview) -> Any:
-    if code == _DECIMAL:
-        return Decimal(bytes(data).decode())
-    if code == _DATETIME:
-        return datetime.fromisoformat(bytes(data).decode())
-    if code == _DATE:
-        return date.fromisoformat(bytes(data).decode())
-    if code == _TUPLE:
-        return tuple(msgspec.msgpack.decode(data, ext_hook=_unpack))
-    if code == _SET:
-        return set(msgspec.msgpack.decode(data, ext_hook=_unpack))
-    raise ValueError(f"unknown extension {code}")
-
-
-_decoder = msgspec.msgpack.Decoder(_Block, ext_hook=_unpack)
+_decoder = msgspec.msgpack.Decoder(_Block, ext_hook=unpack)
