@@ -37,7 +37,7 @@ def sum(x: str | pl.Expr) -> Aggregator:
 def min(x: str | pl.Expr) -> Aggregator:
     """The smallest value, of the type of its input; null values are skipped, over nothing but nulls it is null.
 
-    For numbers, text, datetimes and dates. A NaN makes it NaN (as numpy has it).
+    For numbers, text, datetimes and dates. A NaN makes it NaN (as numpy has it); a Decimal's NaN is an `AggregateError`.
 
     >>> import streamkit as sk
     >>> str(sk.min("price"))
@@ -49,7 +49,7 @@ def min(x: str | pl.Expr) -> Aggregator:
 def max(x: str | pl.Expr) -> Aggregator:
     """The largest value, of the type of its input; null values are skipped, over nothing but nulls it is null.
 
-    For numbers, text, datetimes and dates. A NaN makes it NaN (as numpy has it).
+    For numbers, text, datetimes and dates. A NaN makes it NaN (as numpy has it); a Decimal's NaN is an `AggregateError`.
 
     >>> import streamkit as sk
     >>> str(sk.max("price"))
@@ -96,7 +96,8 @@ def first(x: str | pl.Expr) -> Aggregator:
     """The value with the smallest event time, of the type of its input; null values are skipped.
 
     Over nothing but nulls it is null. By event time, not by arrival: a record that comes out of order counts where it belongs.
-    Of records of the very same time the one that came first (between partitions that is not determined). Values of any type.
+    Of records of the very same time the one that came first (between partitions that is not determined). Values of any type but
+    objects of classes (`AggregateError`): of a nested model take the fields.
 
     >>> import streamkit as sk
     >>> str(sk.first("price"))
@@ -109,7 +110,7 @@ def last(x: str | pl.Expr) -> Aggregator:
     """The value with the largest event time, of the type of its input; null values are skipped.
 
     Over nothing but nulls it is null. By event time, not by arrival; of records of the very same time the one that came last
-    (between partitions that is not determined). Values of any type.
+    (between partitions that is not determined). Values of the types that `first` takes.
 
     >>> import streamkit as sk
     >>> str(sk.last("price"))
@@ -121,8 +122,8 @@ def last(x: str | pl.Expr) -> Aggregator:
 def collect(x: str | pl.Expr, *, limit: int) -> Aggregator:
     """A list of the values in the order of event time; null values are left out, over nothing but nulls it is empty.
 
-    State and results grow with the list, so it has a ``limit``: of more values the earliest are kept. Values of any type.
-    `DeclarationError`: a limit that is no positive whole number.
+    State and results grow with the list, so it has a ``limit``: of more values the earliest are kept. Values of the types
+    that `first` takes. `DeclarationError`: a limit that is no positive whole number.
 
     >>> import streamkit as sk
     >>> str(sk.collect("price", limit=100))
@@ -137,8 +138,8 @@ def count_distinct(x: str | pl.Expr) -> Aggregator:
     """The exact number of different values that are not null, an int: SQL's ``COUNT(DISTINCT x)``.
 
     Every different value is kept in the state until the window closes, and each change writes all of a key's values to the
-    changelog: for keys with many thousands of values that is much. Of untyped rows, 1 and 1.0 are one value; lists and objects
-    cannot be compared (`AggregateError`).
+    changelog: for keys with many thousands of values that is much. Of untyped rows, 1, 1.0 and true are one value; lists and
+    objects cannot be compared (`AggregateError`).
 
     >>> import streamkit as sk
     >>> str(sk.count_distinct("customer"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -163,7 +163,7 @@ class AggregateOperator(Operator):
         ]
 
     def _reject(self, batch: Batch, index: int, reason: str) -> None:
-        text = f"cannot add to the aggregate of key {batch.keys[index]!r}: {reason}"
+        text = f"cannot add to the aggregate of key {_shown(batch.keys[index])}: {reason}"
         self._failures.reject(AggregateError(text, **place(batch, index, self._label)))
 
     # ---- time
@@ -182,7 +182,7 @@ class AggregateOperator(Operator):
             self._close_through(watermark)
         except CannotMergeError as error:  # no single record is at fault: panes are, so this cannot be skipped
             (topic, partition), offset = self._last_place
-            reason = f"the total of key {error.key!r} over several panes cannot be had: {error.reason}"
+            reason = f"the total of key {_shown(error.key)} over several panes cannot be had: {error.reason}"
             raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
         if watermark != END_OF_TIME:
             passed = self.window.previous_end(int(self.window.first_open_end(np.array([watermark]))[0]))
@@ -236,6 +236,11 @@ class AggregateOperator(Operator):
                 columns={name: _slice(column, part) for name, column in columns.items()},
                 keys=keys,
             )
+
+
+def _shown(key: Any) -> str:
+    """As Python has it, also of an int key, which is one of numpy's."""
+    return repr(key.item() if isinstance(key, np.generic) else key)
 
 
 def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:

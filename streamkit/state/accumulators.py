@@ -10,9 +10,7 @@ Python's own arithmetic, with integers held to 64 bits all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Protocol
 
 import numpy as np
@@ -188,65 +186,6 @@ class Mean:
         valid = counts > 0
         values = total / np.maximum(counts, 1)
         return Column(values, None if bool(valid.all()) else valid, Kind.FLOAT)
-
-
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """sum, min, max or mean of Python objects: text, dates, decimals, and untyped values. None until a value was seen."""
-
-    combine: Callable[[Any, Any], Any]
-    numbers: bool
-    mean: bool
-    result_kind: Kind
-
-    dtypes = (_OBJECT, _I8)
-    initial = (None, 0)
-
-    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
-        """Runs the fold on the side: Python values can fail anywhere (text + number, 64 bits exceeded)."""
-        assert column is not None  # noqa: S101 - see Numeric.add
-        self._fold(cells[0], slots, column)
-
-    def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
-        assert column is not None  # noqa: S101 - see Numeric.add
-        totals, counts = self._fold(cells[0], slots, column)
-        for slot, total in totals.items():
-            cells[0][slot] = total
-            cells[1][slot] += counts[slot]
-
-    def _fold(self, start: npt.NDArray[Any], slots: Slots, column: Column) -> tuple[dict[int, Any], dict[int, int]]:
-        totals: dict[int, Any] = {}
-        counts: dict[int, int] = {}
-        for index, (slot, value) in enumerate(zip(slots.tolist(), column.to_list(), strict=True)):
-            if value is None:
-                continue
-            before = totals[slot] if slot in totals else start[slot]
-            totals[slot] = self._one(before, value, index)
-            counts[slot] = counts.get(slot, 0) + 1
-        return totals, counts
-
-    def _one(self, before: Any, value: Any, index: int) -> Any:
-        if self.numbers and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
-            raise CannotAddError(index, f"a number is needed, but the value is {value!r}")
-        try:
-            after = value if before is None else self.combine(before, value)
-        except TypeError as error:
-            raise CannotAddError(index, str(error)) from error
-        if isinstance(after, int) and not INT64.min <= after <= INT64.max:
-            raise CannotAddError(index, f"{after} does not fit into 64 bits")
-        return after
-
-    def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
-        for index, (slot, value, count) in enumerate(zip(slots.tolist(), other[0].tolist(), other[1].tolist(), strict=True)):
-            if count:
-                cells[0][slot] = self._one(cells[0][slot], value, index)
-                cells[1][slot] += count
-
-    def result(self, cells: Cells) -> Column:
-        values = cells[0].tolist()
-        if self.mean:
-            values = [None if not count else total / count for total, count in zip(values, cells[1].tolist(), strict=True)]
-        return Column(values, None, self.result_kind)
 
 
 def dtype_of(kind: Kind) -> np.dtype[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
 from streamkit.state.accumulators import CannotAddError, Cells, Slots
+from streamkit.state.packing import check_can_be_kept
 
 _OBJECT = np.dtype(object)
 
@@ -27,11 +28,12 @@ class CountDistinct:
 
     def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:  # noqa: ARG002 - the protocol of accumulators
         assert column is not None  # noqa: S101 - only count() has no input
-        if isinstance(column.values, list) and column.kind in (Kind.ANY, Kind.OBJECT):
+        check_can_be_kept(column)
+        if isinstance(column.values, list) and column.kind in (Kind.ANY, Kind.OBJECT, Kind.DECIMAL):
             for index, value in enumerate(column.values):
                 try:
                     hash(value)
-                except TypeError:
+                except TypeError:  # a signalling NaN is one of them
                     raise CannotAddError(index, f"{type(value).__name__} values cannot be compared, got {value!r}") from None
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:

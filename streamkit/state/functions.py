@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import INT64, Accumulator, Count, Mean, Numeric, Objects
+from streamkit.state.accumulators import INT64, Accumulator, Count, Mean, Numeric
 from streamkit.state.distinct import CountDistinct
+from streamkit.state.objects import Objects, larger, plus, smaller
 from streamkit.state.ordered import ByTime, Collect
 from streamkit.state.spread import Spread
 
@@ -31,13 +31,13 @@ def accumulator(function: str, kind: Kind, *, nullable: bool, options: Mapping[s
             return Spread(function == "stddev", options["population"])
     mean = function == "mean"
     if mean or function == "sum":
-        combine: Callable[[Any, Any], Any] = operator.add
+        combine: Callable[[Any, Any], Any] = plus
     else:
-        combine = min if function == "min" else max
+        combine = smaller if function == "min" else larger
     if kind in (Kind.INT, Kind.FLOAT, Kind.DATETIME, Kind.BOOL):
         numeric = _numeric(function, kind, counted=mean or nullable)
         return Mean(numeric) if mean else numeric
-    return Objects(combine, combine is operator.add, mean, Kind.ANY if kind is Kind.OBJECT else kind)
+    return Objects(combine, combine is plus, mean, Kind.ANY if kind is Kind.OBJECT else kind)
 
 
 def _numeric(function: str, kind: Kind, *, counted: bool) -> Numeric:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
 from streamkit.state.accumulators import INT64, Cells, Slots, dtype_of, present
+from streamkit.state.packing import check_can_be_kept
 
 Int64s = npt.NDArray[np.int64]
 _I8 = np.dtype(np.int64)
@@ -54,8 +55,9 @@ class ByTime:
         """The time of no value at all: any other replaces it."""
         return int(INT64.max if self.first else INT64.min)
 
-    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
-        """Every value can be kept."""
+    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:  # noqa: ARG002 - the protocol of accumulators
+        assert column is not None  # noqa: S101 - only count() has no input
+        check_can_be_kept(column)
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert isinstance(column, TimedColumn)  # noqa: S101 - the operator gives the times to who needs them
@@ -96,8 +98,9 @@ class Collect:
     dtypes = (_OBJECT,)
     initial = (None,)
 
-    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
-        """Every value can be kept."""
+    def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:  # noqa: ARG002 - the protocol of accumulators
+        assert column is not None  # noqa: S101 - only count() has no input
+        check_can_be_kept(column)
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert isinstance(column, TimedColumn)  # noqa: S101 - see ByTime.add

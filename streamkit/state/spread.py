@@ -38,6 +38,8 @@ class Spread:
             for index, value in enumerate(column.values):
                 if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
                     raise CannotAddError(index, f"a number is needed, but the value is {value!r}")
+                if isinstance(value, Decimal) and value.is_nan():
+                    raise CannotAddError(index, f"{value!r} is no number")
                 if isinstance(value, int) and not INT64.min <= value <= INT64.max:
                     raise CannotAddError(index, f"{value} does not fit into 64 bits")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -184,10 +185,41 @@ def test_nan_is_one_value_also_after_a_restart() -> None:
         ("variance", [1, "x"], "a number is needed, but the value is 'x'"),
         ("variance", [1, True], "a number is needed, but the value is True"),
         ("stddev", [1, 10**400], "does not fit into 64 bits"),
+        ("variance", [1, Decimal("sNaN")], r"Decimal\('sNaN'\) is no number"),
         ("count_distinct", [1, [2]], "list values cannot be compared"),
+        ("count_distinct", [1, 10**20], "does not fit into 64 bits"),
+        ("count_distinct", [1, Decimal("sNaN")], "Decimal values cannot be compared"),
+        ("first", [1, 10**20], "does not fit into 64 bits"),
+        ("last", [1, {"a": [{"b": -(10**20)}]}], "does not fit into 64 bits"),
+        ("collect", [1, [UUID(int=1)]], "UUID objects cannot be kept in the state"),
+        ("min", [None, UUID(int=1)], "UUID objects cannot be kept in the state"),
+        ("max", [1, Decimal("NaN")], r"Decimal\('NaN'\) is no number"),
+        ("sum", [Decimal(1), Decimal("9E+999999")], "give no exact result"),
     ],
 )
 def test_what_cannot_be_added_is_named(function: str, values: list[Any], says: str) -> None:
+    """Before anything was added: some of these were accepted, and ended the service as the changelog was written."""
     with pytest.raises(CannotAddError, match=says) as caught:
-        result(function, values, Kind.ANY, population=False)
+        result(function, values, Kind.ANY, population=False, limit=9)
     assert caught.value.index == 1
+
+
+def test_sums_of_decimals_are_exact() -> None:
+    """They had the 28 digits of the process, and so depended on the order."""
+    values = [Decimal("1e30"), Decimal("0.01"), Decimal("-1e30")]
+    assert result("sum", values, Kind.ANY) == Decimal("0.01")
+    assert result("mean", [*values, Decimal("0.02")], Kind.ANY) == Decimal("0.0075")
+
+
+@pytest.mark.parametrize("function", ["min", "max"])
+def test_nan_among_untyped_numbers_is_the_result_wherever_it_comes(function: str) -> None:
+    for values in ([1.0, math.nan, 2.0], [math.nan, 1.0], [1.0, math.nan]):
+        assert math.isnan(result(function, values, Kind.ANY))
+
+
+def test_objects_in_lists_come_back_as_they_were() -> None:
+    acc = accumulator("first", Kind.ANY, nullable=True)
+    value = {"at": datetime(2024, 1, 1, tzinfo=UTC), "price": [Decimal("1.50"), (1, 2)], "n": None}
+    cells: Cells = [np.full(SLOTS, None, object), np.full(SLOTS, 2**63 - 1)]
+    acc.add(cells, np.array([1]), column([value], Kind.ANY))
+    assert repr(acc.result(written_and_read(acc, cells)).to_list()) == repr([None, value, None])
