@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,8 +140,8 @@ class ErrorEvents:
         """
         try:
             yield
-        except (KafkaException, SystemError) as raised:
-            fatal = _fatal_in(raised)
+        except:  # noqa: E722 - it may be a bare KafkaError, which is no BaseException: nothing else would catch it
+            fatal = _fatal_in(sys.exc_info()[1])
             if fatal is None:
                 raise
             self.fatal = self.fatal or fatal
@@ -176,11 +177,13 @@ class ErrorEvents:
             raise refusal
 
 
-def _fatal_in(raised: BaseException | None) -> KafkaError | None:
+def _fatal_in(raised: object) -> KafkaError | None:
+    """The fatal error in what was raised, or behind it; `raised` may itself be a KafkaError, which is no exception."""
     while raised is not None:
-        if isinstance(raised, KafkaException) and isinstance(raised.args[0], KafkaError) and raised.args[0].fatal():
-            return raised.args[0]
-        raised = raised.__cause__ or raised.__context__
+        error = raised.args[0] if isinstance(raised, KafkaException) and raised.args else raised
+        if isinstance(error, KafkaError) and error.fatal():
+            return error
+        raised = getattr(raised, "__cause__", None) or getattr(raised, "__context__", None)
     return None
 
 

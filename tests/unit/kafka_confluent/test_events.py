@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamkit.errors import FatalError, RetriableError
 from streamkit.kafka.client import GroupMetadata
 from streamkit.kafka.confluent import group_metadata
-from streamkit.kafka.confluent.events import ErrorEvents, LogTap, Repeats, attach
+from streamkit.kafka.confluent.events import ErrorEvents, LogTap, Repeats, _fatal_in, attach
 
 
 @pytest.mark.parametrize(
@@ -157,3 +157,13 @@ def test_group_metadata_round_trip():
     )
     with pytest.raises(FatalError, match="not supported"):
         group_metadata.decode(b"CGMDv3:\x07\x00\x00\x00g\0m\0\x01")
+
+
+def test_a_fatal_error_is_found_also_where_it_is_no_exception():
+    """confluent_kafka was seen to raise a bare KafkaError, which no `except` clause with a class catches."""
+    fatal = KafkaError(KafkaError._FENCED, "fenced", True)
+    passing = KafkaError(KafkaError._TIMED_OUT, "late")
+    behind = SystemError("a call returned a result with an exception set")
+    behind.__cause__ = KafkaException(fatal)
+    assert [_fatal_in(raised) for raised in (fatal, KafkaException(fatal), behind)] == [fatal] * 3
+    assert [_fatal_in(raised) for raised in (passing, KafkaException(passing), ValueError(), None)] == [None] * 4
