@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streamkit.testing.sim.campaign import JUDGED_FROM, Report, campaign, load, run, save, shrink
 from streamkit.testing.sim.world import Outcome
-from tests.sim.scenarios import ALL
+from tests.sim.scenarios import ALL, TURNS
 
 SEEDS = Path(__file__).parent / "seeds"
 
@@ -27,7 +27,7 @@ def main() -> int:
     if arguments.replay is not None:
         return replay(arguments.replay)
     scenarios = {arguments.scenario: ALL[arguments.scenario]} if arguments.scenario else ALL
-    report = campaign(scenarios, arguments.runs, arguments.seed)
+    report = campaign(scenarios, arguments.runs, arguments.seed, turns=() if arguments.scenario else TURNS)
     tell(report, coverage=arguments.coverage)
     for outcome in report.failures:
         pin(outcome)

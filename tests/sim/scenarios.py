@@ -59,6 +59,7 @@ class Load:
 
     topics: tuple[str, ...] = ("events",)
     partitions: int = 2
+    least: int = 5
     most: int = 60
     seconds: float = 4.0
     may_be_empty: bool = False  # a partition without any record: the app must find it idle
@@ -99,7 +100,7 @@ Place = tuple[str, int]
 
 
 def _at_any_time(rng: random.Random, places: Sequence[Place], load: Load) -> list[tuple[float, Place]]:
-    times = sorted(rng.uniform(0.2, load.seconds) for _ in range(rng.randrange(5, load.most + 1)))
+    times = sorted(rng.uniform(0.2, load.seconds) for _ in range(rng.randrange(load.least, load.most + 1)))
     return [(at, rng.choice(places)) for at in times]
 
 
@@ -466,7 +467,7 @@ class Damaged(Windows):
     damage: Damage | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        self.load = Load(keys_of_partition=True, least=40)  # there is state when it happens
         self.name = self.title
 
     def inputs(self, rng: random.Random) -> Sequence[Input]:
@@ -568,3 +569,5 @@ SCENARIOS: dict[str, Pipeline] = {
 """These go on, whatever the faults."""
 
 ALL = {**SCENARIOS, **DAMAGED}
+TURNS = (*sorted(SCENARIOS), *sorted(SCENARIOS), *sorted(SCENARIOS), *sorted(DAMAGED))
+"""The order in which a campaign takes them."""

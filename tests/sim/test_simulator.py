@@ -15,7 +15,7 @@ from streamkit.testing.checker import Kind
 from streamkit.testing.sim.campaign import Report, campaign, load, run, save, shrink
 from streamkit.testing.sim.faults import KINDS, Bounds, Fault, draw_faults
 from streamkit.testing.sim.world import Plan, draw_plan, draw_settings, stream
-from tests.sim.scenarios import SCENARIOS
+from tests.sim.scenarios import ALL, DAMAGED, SCENARIOS, TURNS
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = sorted((ROOT / "tests" / "sim" / "seeds").glob("*.json"))
@@ -32,7 +32,7 @@ for seed, name in enumerate(sorted(SCENARIOS), 40):
 
 @pytest.mark.parametrize("part", range(SLICES))
 def test_no_invariant_breaks_under_drawn_faults(part):
-    report = campaign(SCENARIOS, RUNS // SLICES, 100_000 + part * (RUNS // SLICES))
+    report = campaign(ALL, RUNS // SLICES, 100_000 + part * (RUNS // SLICES), turns=TURNS)
     assert not report.failures, told(report)
 
 
@@ -45,7 +45,7 @@ def told(report: Report) -> str:
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_what_once_failed_holds_now(path):
     pinned = load(path)
-    outcome = run(SCENARIOS[pinned.plan.scenario], pinned.plan)
+    outcome = run(ALL[pinned.plan.scenario], pinned.plan)
     assert outcome.ok, f"{pinned.title}\n{outcome.verdict}\n{outcome.trace.text(last=60)}"
 
 
@@ -71,16 +71,24 @@ def test_every_kind_of_fault_is_drawn_within_its_bounds():
     bounds = Bounds(2, 5.0, draw_settings(1))
     drawn = draw_faults(stream(1, "test"), 2_000, bounds)
     assert {fault.kind for fault in drawn} == set(KINDS)
-    assert all(0.3 <= fault.at <= 5.0 and fault.worker < 2 for fault in drawn)
+    assert all(0.0 <= fault.at <= 5.0 and fault.worker < 2 for fault in drawn)
     assert all(fault.seconds > 3.0 for fault in drawn if fault.kind == "stop-past-session")
     assert list(drawn) == sorted(drawn, key=lambda fault: fault.at)
+
+
+@pytest.mark.parametrize("name", sorted(DAMAGED))
+def test_what_nothing_can_repair_ends_in_a_named_error_and_silence(name):
+    outcome = run(ALL[name], draw_plan(ALL[name], 3))
+    assert outcome.ok, f"{outcome.verdict}\n{outcome.trace.text(requests=False)}"
+    assert outcome.verdict.looked_at["I9"] >= 1
+    assert outcome.errors
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_fault_strikes_and_is_borne(kind):
     report = Report()
     scenario = SCENARIOS["repartitioned"]
-    for seed in range(4):
+    for seed in range(3):
         report.add(run(scenario, draw_plan(scenario, seed, faults=3, kinds=[kind])))
     assert report.coverage[f"fault:{kind}"] > 0
     assert not report.failures, told(report)

@@ -14,9 +14,10 @@ from streamkit.testing.checker import Kind, Verdict, atomic, fail_closed, single
 from streamkit.testing.sim.process import ProcessState
 from streamkit.testing.sim.world import Outcome, World
 
-_MARKERS_S: Final = 0.1
+_MARKERS_S: Final = 0.6  # what was decided before is written
+_LOOK_S: Final = 0.1
 _BOUND_S: Final = 30.0
-_DOWN_S: Final = 0.5
+_DOWN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ def run_damaged(world: World, damage: Damage) -> Outcome:
     if damage.at is None:
         sources = {tp for inputs in world.task_inputs() for tp in inputs}
         while not sources <= world.at_work() and world.scheduler.now < _BOUND_S:
-            world.scheduler.run(world.scheduler.now + _MARKERS_S)
+            world.scheduler.run(world.scheduler.now + _LOOK_S)
+        world.scheduler.run(world.scheduler.now + _MARKERS_S)
     else:
         world.scheduler.run(damage.at)
     for process in world.living():
@@ -45,7 +47,7 @@ def run_damaged(world: World, damage: Damage) -> Outcome:
     since = world.scheduler.now
     world.trace.add("nemesis", "damage")
     while world.scheduler.now < since + _BOUND_S and not all(p.state is ProcessState.STOPPED for p in world.members()):
-        world.scheduler.run(world.scheduler.now + _MARKERS_S)
+        world.scheduler.run(world.scheduler.now + _LOOK_S)
     verdict = Verdict()
     verdict += atomic(world.observer.commits, world.told())
     verdict += single_writer(world.observer.commits)

@@ -88,11 +88,16 @@ def _past(setting: str) -> Draw:
     return draw
 
 
-def _at_request(requests: Sequence[str], *, low: float = 0.0, high: float = 0.0, skips: int = 4, then: int = 0) -> Draw:
+def _at_request(
+    requests: Sequence[str], *, low: float = 0.0, high: float = 0.0, skips: int = 4, then: int = 0, early: bool = False
+) -> Draw:
+    """``early``: as often as not at the start, where such requests are."""
+
     def draw(rng: random.Random, kind: str, bounds: Bounds) -> Fault:
         worker = _worker(rng, bounds) if rng.random() < 0.7 else -1
+        at = round(rng.uniform(0.0, 0.4), 3) if early and rng.random() < 0.5 else _at(rng, bounds)
         return Fault(
-            kind, _at(rng, bounds), worker, rng.choice(requests), rng.randrange(skips), rng.randrange(then + 1),
+            kind, at, worker, rng.choice(requests), rng.randrange(skips), rng.randrange(then + 1),
             rng.random() < 0.5, round(rng.uniform(low, high), 3),
         )  # fmt: skip
 
@@ -105,8 +110,8 @@ KINDS: Final[dict[str, tuple[int, Draw]]] = {
     # process
     "kill": (2, _lasting(0.05, 1.5)),
     "kill-in-commit": (4, _at_request(TRANSACTION, low=0.05, high=1.5)),
-    "kill-in-take-over": (2, _at_request(TAKE_OVER, low=0.05, high=1.0, skips=2, then=4)),
-    "kill-in-rebalance": (2, _at_request(GROUP, low=0.05, high=1.0, skips=3, then=6)),
+    "kill-in-take-over": (2, _at_request(TAKE_OVER, low=0.05, high=1.0, skips=2, then=4, early=True)),
+    "kill-in-rebalance": (2, _at_request(GROUP, low=0.05, high=1.0, skips=3, then=6, early=True)),
     "stop": (2, _lasting(0.05, 1.0)),
     "stop-past-session": (2, _past("session_timeout_ms")),
     "stop-past-transaction": (2, _past("transaction_timeout_ms")),

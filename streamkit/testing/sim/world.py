@@ -8,6 +8,7 @@ Everything is drawn from the seed, each concern from a stream of its own, so tha
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,7 +26,7 @@ from streamkit.runtime.control import is_control
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.task import TaskState
 from streamkit.testing.broker import FOREVER
-from streamkit.testing.checker import Kind, Source, Verdict, atomic, settled, single_writer
+from streamkit.testing.checker import Kind, Source, Verdict, Violation, atomic, settled, single_writer
 from streamkit.testing.sim.faults import Bounds, Fault, draw_faults
 from streamkit.testing.sim.nemesis import Nemesis
 from streamkit.testing.sim.network import SimulatedNetwork
@@ -52,6 +53,8 @@ _LEAST_S: Final = 0.001
 _GLANCES: Final = 3
 _STATIC: Final = 0.2
 _ORPHAN_S: Final = 1.0
+_LOOKS: Final = 100
+_LOOK_AGAIN_S: Final = 0.037
 _RESTARTS: Final = 60
 
 
@@ -113,6 +116,8 @@ def draw_plan(scenario: Scenario, seed: int, *, faults: int | None = None, kinds
     rng = stream(seed, "faults")
     workers = rng.choice([1, 2, 2, 3])
     count = rng.choice([0, 1, 2, 3, 4, 6, 9]) if faults is None else faults
+    if getattr(scenario, "damage", None) is not None:  # the damage is the fault
+        count = 0
     last = max((record.at for record in scenario.inputs(stream(seed, "input"))), default=1.0)
     bounds = Bounds(workers, last + 1.0, draw_settings(seed))
     drawn = draw_faults(rng, count, bounds) if kinds is None else draw_faults(rng, count, bounds, kinds)
@@ -404,20 +409,28 @@ class World:
         return [transaction.transactional_id for transaction in self._transactions() if transaction.state in at_work]
 
     def _check_settled(self, *, must: bool = False) -> Verdict:
-        """I7. Heartbeats go on, so that a transaction may just be open: it is looked at again until one look finds none."""
-        for _ in range(1 if must else 100):
-            stable = {
-                log.tp: (log.end(Isolation.READ_COMMITTED), log.end(Isolation.READ_UNCOMMITTED))
-                for topic in self.cluster.broker.topics.values()
-                for log in topic.logs
-            }
-            verdict = settled(self.last_records(), self.committed(), stable, self._open_transactions())
-            if verdict.ok:
+        """I7. Heartbeats go on, so that somebody may just be in the midst of a commit: each partition and each transaction has to
+        be found at rest once."""
+        verdict = self._settled()
+        restless = set(verdict.violations)
+        for _ in range(0 if must else _LOOKS):
+            if not restless:
                 break
-            self.scheduler.run(self.scheduler.now + 0.037)
+            self.scheduler.run(self.scheduler.now + _LOOK_AGAIN_S)
+            now = {(each.kind, _subject(each)) for each in self._settled().violations}
+            restless = {each for each in restless if (each.kind, _subject(each)) in now}
+        verdict.violations = sorted(restless, key=str)
         if must:
             verdict.add("I7", Kind.STUCK, f"not settled {BOUND_S:.0f} s after the last fault")
         return verdict
+
+    def _settled(self) -> Verdict:
+        stable = {
+            log.tp: (log.end(Isolation.READ_COMMITTED), log.end(Isolation.READ_UNCOMMITTED))
+            for topic in self.cluster.broker.topics.values()
+            for log in topic.logs
+        }
+        return settled(self.last_records(), self.committed(), stable, self._open_transactions())
 
     def told(self) -> list[Source]:
         """The inputs that results name."""
@@ -441,6 +454,11 @@ class World:
         for error in self.unnamed_errors:
             verdict.add("I9", Kind.STUCK, f"an error without a name: {error}")
         return verdict
+
+
+def _subject(violation: Violation) -> str:
+    """What it is about, without the numbers of the moment."""
+    return re.sub(r"(?<=[ ])\d+", "", violation.what)
 
 
 Scenarios = Mapping[str, Scenario]
