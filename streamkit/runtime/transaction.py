@@ -103,6 +103,8 @@ class Transaction:
     def _begun(self) -> Producer:
         producer = self.producer()
         if not self.open:  # lazily, at the first write (R2)
+            self._recycle_if_disturbed(producer)  # by what happened since the last one
+            producer = self.producer()
             try:
                 self._call("begin", lambda _: producer.begin(), _AT_ONCE_S)
             except KafkaError:  # whether it has begun is not known

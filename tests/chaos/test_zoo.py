@@ -16,15 +16,16 @@ import pytest
 import streamkit as sk
 from streamkit.clock import SystemClock
 from streamkit.config import EngineSettings
-from streamkit.errors import AbortableError, GenerationError
+from streamkit.errors import AbortableError, GenerationError, RetriableError
 from streamkit.instrument import Recorder
 from streamkit.kafka.client import Committed, TopicPartition
 from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
+from streamkit.kafka.confluent.bounded import NeverReturnedError, bounded
 from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.restore import Restore
 from streamkit.runtime.task import TaskId
 from streamkit.runtime.topics import lay_out
-from streamkit.runtime.transaction import Transaction
+from streamkit.runtime.transaction import BrokenProducerError, Transaction
 from streamkit.runtime.worker import Worker
 from tests.chaos import topics
 from tests.support import proxy_rules as rules
@@ -380,3 +381,89 @@ def test_a_changelog_of_nothing_but_an_aborted_transaction_is_restored_at_once(c
     assert task.got == []
     for closing in (one, other, admin):
         closing.close()
+
+
+# ---- librdkafka #5456, #5511: send_offsets waits for ever for a coordinator that has left the cluster
+
+
+def group_of_one(kafka: ProxiedKafka, client: ConfluentClient, topic: str):
+    """A consumer, its group and the node that coordinates it."""
+    group = f"g-{uuid.uuid4().hex[:8]}"
+    consumer = member(client, topic, group)
+    return consumer, kafka.group_coordinator(group)
+
+
+def lose(kafka: ProxiedKafka, node: int, knows) -> None:
+    """Kills a node; returns when the client's metadata is without it, as `knows` tells."""
+    kafka.kill(node)
+    until(lambda: node not in knows(), f"broker {node} stayed in the metadata", 40)
+
+
+def test_librdkafka_5511_a_plain_producer_hangs(kafka: ProxiedKafka, client: ConfluentClient, topic: str) -> None:
+    """What R31 is for. If this fails, librdkafka has repaired it."""
+    consumer, node = group_of_one(kafka, client, topic)
+    producer = plain_producer(kafka, "hangs")
+
+    def transact() -> None:
+        producer.begin_transaction()
+        producer.produce(topic, b"x", partition=0)
+        metadata = consumer._consumer.consumer_group_metadata()
+        producer.send_offsets_to_transaction([ck.TopicPartition(topic, 0, 1)], metadata, 2)
+
+    transact()
+    producer.commit_transaction(20)
+    try:
+        lose(kafka, node, lambda: producer.list_topics(timeout=10).brokers)
+        with pytest.raises(NeverReturnedError):
+            bounded(transact, 10, "hangs")
+    finally:
+        kafka.launch(node)
+        kafka.wait_healthy(topics.names(kafka.direct))
+    consumer.close()
+
+
+@pytest.mark.parametrize("when", ["between transactions", "within one"])
+def test_librdkafka_5511_our_producer_is_replaced_and_the_worker_lives_on(
+    kafka: ProxiedKafka, client: ConfluentClient, topic: str, when: str
+) -> None:
+    consumer, node = group_of_one(kafka, client, topic)
+    events = Recorder()
+    settings = EngineSettings(transaction_timeout_ms=TRANSACTION_MS, session_timeout_ms=15_000)
+    transaction = Transaction(lambda: client.producer(f"ours-{topic}"), SystemClock(), settings, events)
+    offsets = {TopicPartition(topic, 0): Committed(1)}
+
+    def transact() -> None:
+        transaction.produce(topic, b"x", None, 0)
+        transaction.commit(offsets, consumer.group_metadata())
+
+    transact()
+    if when == "within one":
+        transaction.produce(topic, b"x", None, 0)
+    producer = transaction.producer()
+    try:
+        lose(kafka, node, lambda: producer._client.list_topics(timeout=10).brokers)
+        started = time.monotonic()
+        if when == "within one":
+            with pytest.raises((BrokenProducerError, RetriableError)):
+                transact()
+            transaction.abort()
+            transaction.replace()
+        until_committed(transact)
+        assert time.monotonic() - started < 15
+    finally:
+        kafka.launch(node)
+        kafka.wait_healthy(topics.names(kafka.direct))
+    assert events.of("producer-replaced")
+    assert values(kafka, topic) == [b"x", b"x"]
+    transaction.close()
+    consumer.close()
+
+
+def until_committed(transact) -> None:
+    """A new coordinator loads for a moment."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return transact()
+        except RetriableError:
+            assert time.monotonic() < deadline

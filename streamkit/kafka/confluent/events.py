@@ -31,6 +31,7 @@ _REMEMBERED_LINES = 100
 _AFTER = re.compile(r" \(after \d+ms in state \w+\)")
 _FAILED = "FAIL"
 _REFUSED_PARTITION = re.compile(r'Failed to add partition "(.+?)" \[\d+\] to transaction: .*authorization failed')
+_REMOVED_BROKER = re.compile(r"/(\d+): Decommissioning this broker .*\(_DESTROY_BROKER\)")
 _HANDSHAKE = "APIVERSION_QUERY"  # the state of a connection whose first request has no answer yet
 
 _CERTIFICATE = (
@@ -69,8 +70,8 @@ class Repeats:
 class LogTap:
     """Takes the place of a logger in librdkafka's configuration.
 
-    Keeps the last line that tells of a disturbance on the transaction coordinator's connection (R6) until `forget`, and the
-    topic that a transaction was not allowed to write to, which no call names.
+    Keeps the last line that tells of a disturbance on the transaction coordinator's connection (R6) until `forget`, the topic
+    that a transaction was not allowed to write to, which no call names, and a broker that has left the metadata (R31).
     """
 
     def __init__(self, *, debug: bool = False, on_log: Callable[[str], None] | None = None) -> None:
@@ -79,12 +80,15 @@ class LogTap:
         self._repeats = Repeats()
         self.disturbance: str | None = None
         self.refused_topic: str | None = None
+        self.removed_broker: str | None = None
         self.on_failure: Callable[[str], None] | None = None
 
     def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
         """Called by librdkafka while it is polled; must not raise."""
         if facility in _DISTURBANCES and _COORDINATOR in text:
             self.disturbance = f"{facility} {text}"
+        if removed := _REMOVED_BROKER.search(text):
+            self.removed_broker = removed[1]
         if level <= logging.DEBUG and not self._debug:
             return
         if refused := _REFUSED_PARTITION.search(text):

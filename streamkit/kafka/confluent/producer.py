@@ -15,9 +15,10 @@ from typing import Any, Final, cast
 import confluent_kafka as ck
 from confluent_kafka import KafkaError
 
-from streamkit.errors import AbortableError, GenerationError, RejectedRecordError, RetriableError, StreamkitError
+from streamkit.errors import AbortableError, FatalError, GenerationError, RejectedRecordError, RetriableError, StreamkitError
 from streamkit.kafka.client import Committed, GroupMetadata, Headers, TopicPartition
 from streamkit.kafka.confluent import group_metadata
+from streamkit.kafka.confluent.bounded import NeverReturnedError, bounded
 from streamkit.kafka.confluent.classify import REJECTED, classify, error_of
 from streamkit.kafka.confluent.delivery import DeliveryFailures
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
@@ -26,6 +27,10 @@ from streamkit.kafka.confluent.settings import ConnectionSettings
 _REFUSED_OFFSETS: Final = re.compile(
     r"([^\s,]+)\(\(null\)\)\[\d+\]\(Broker: Topic authorization failed\)"
 )  # as librdkafka prints them
+_OVERSHOOT_S: Final = 3.0
+"""So much longer than its time-out may send_offsets take (seen: 2.2 s, when its coordinator was killed inside it)."""
+_SHORT_S: Final = 2.0
+"""Once a broker has left the metadata: its successors are there, so an answer comes soon, or never."""
 _SLICE: Final = 10_000  # records between two looks at the client's queue
 
 
@@ -101,13 +106,19 @@ class TransactionalProducer:
             ck.TopicPartition(tp.topic, tp.partition, at.offset, at.metadata, -1 if at.leader_epoch is None else at.leader_epoch)
             for tp, at in offsets.items()
         ]
-        self._call(
-            "send_offsets_to_transaction",
-            self._client.send_offsets_to_transaction,
-            positions,
-            group_metadata.encode(group),
-            timeout,
-        )
+        self._serve()  # that a broker is gone is told by a log line
+        call, send = "send_offsets_to_transaction", self._client.send_offsets_to_transaction
+        identity = group_metadata.encode(group)
+        limit = timeout + _OVERSHOOT_S if self._tap.removed_broker is None else _SHORT_S
+        try:
+            bounded(lambda: self._call(call, send, positions, identity, timeout), limit, f"send offsets {self._id}")
+        except NeverReturnedError:
+            self._disturbance = f"{call} has not returned for {limit:.1f} s"
+            raise FatalError(
+                f"no answer for {limit:.1f} s: librdkafka waits for a coordinator of group '{group.group_id}' that is gone",
+                code="_TIMED_OUT",
+                call=call,
+            ) from None
 
     def commit(self, timeout: float) -> None:
         self._end("commit_transaction", self._client.commit_transaction, timeout)
@@ -129,7 +140,15 @@ class TransactionalProducer:
             self._disturbance = self._disturbance or "a batch was not delivered, so sequence numbers are missing"
 
     def disturbed(self) -> str | None:
-        """Stays set once it was: a disturbed producer is replaced, never used again."""
+        """Stays set once it was: a disturbed producer is replaced, never used again.
+
+        One that has known a broker which left the metadata is disturbed as well (R31): if that was the coordinator of the group,
+        the next send_offsets would wait for it for ever, also when it is back.
+        """
+        if self._producer is not None:
+            self._serve()
+        if self._disturbance is None and self._tap.removed_broker is not None:
+            self._disturbance = f"broker {self._tap.removed_broker} has left the cluster, and may be waited for, for ever"
         return self._disturbance
 
     def _end(self, call: str, end: Callable[[float], None], timeout: float) -> None:
