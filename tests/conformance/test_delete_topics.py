@@ -42,6 +42,7 @@ def test_a_new_topic_of_the_same_name_is_empty(world: World):
     world.write(topic, b"a", b"b")
     world.admin.delete_topics([topic], PATIENCE_S)
     world.admin.create_topics([NewTopic(topic, 1)], PATIENCE_S)
+    world.await_leaders(topic)
     assert world.admin.end_offsets([tp], PATIENCE_S) == {tp: 0}
     producer = world.producer()
     producer.begin()

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from streamkit.errors import KafkaError
+from streamkit.errors import KafkaError, RetriableError
 from streamkit.kafka.client import (
     Admin,
     Committed,
@@ -236,7 +236,19 @@ class World:
     def topic(self, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
         name = self.name("topic")
         self.admin.create_topics([NewTopic(name, partitions, config=config or {})], PATIENCE_S)
+        self.await_leaders(name, partitions)
         return name
+
+    def await_leaders(self, topic: str, partitions: int = 1) -> None:
+        """A topic that was made a moment ago is in the metadata before its leaders know that they lead it."""
+        tps = [TopicPartition(topic, p) for p in range(partitions)]
+
+        def lead() -> bool:
+            with suppress(RetriableError):
+                return len(self.admin.end_offsets(tps, PATIENCE_S)) == partitions
+            return False
+
+        self.eventually(lead)
 
     def producer(self, transactional_id: str | None = None, **options: Any) -> Producer:
         if self._shared.ready is not None and transactional_id is None and not options:
