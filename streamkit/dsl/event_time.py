@@ -50,11 +50,14 @@ def event_time(
         raise DeclarationError(f"event_time: expected the name of a field or a function, got {by!r}")
     if advance_when_idle is not None and idle_after is None:
         raise DeclarationError("event_time: advance_when_idle needs idle_after, which says when a partition counts as idle")
+    max_future_ms = None if max_future is None else duration_ms(max_future, what="event_time: max_future")
+    if max_future_ms == 0:
+        raise DeclarationError("event_time: max_future must be longer than 0: every record that moves time on would be refused")
     return EventTime(
         by,
         duration_ms(out_of_orderness, what="event_time: out_of_orderness"),
         None if idle_after is None else duration_ms(idle_after, what="event_time: idle_after"),
-        None if max_future is None else duration_ms(max_future, what="event_time: max_future"),
+        max_future_ms,
         None if advance_when_idle is None else duration_ms(advance_when_idle, what="event_time: advance_when_idle"),
     )
 

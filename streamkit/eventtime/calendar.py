@@ -9,6 +9,7 @@ clock change cuts is cut there, and one that comes twice is two windows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from streamkit.errors import DeclarationError
-from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP
+from streamkit.eventtime.watermark import MIN_TIMESTAMP
 from streamkit.eventtime.windows import Int64s, Window
 
 Unit = Literal["hour", "day", "week", "month", "quarter", "year"]
@@ -26,9 +27,9 @@ Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "satur
 WEEKDAYS: tuple[str, ...] = get_args(Weekday)
 
 _MOST_DAYS: dict[str, int] = {"hour": 1, "day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
-_LAST = MAX_TIMESTAMP + 2 * 366 * 86_400_000  # behind the end of the last window of a record, and a datetime as well
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_LAST = (datetime(9998, 12, 30, tzinfo=UTC) - _EPOCH) // _MS  # results of long windows come after the last records
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,12 @@ class CalendarWindow(Window):
 
 
 def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
-        raise DeclarationError(
-            f"calendar window: {name!r} is not a time zone that this machine knows; expected an IANA name such as "
-            "'Europe/Tallinn'"
-        ) from error
+    with suppress(ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+        if name != "localtime":  # whatever it is on this machine, on the next one it may be another
+            return ZoneInfo(name)
+    raise DeclarationError(
+        f"calendar window: {name!r} is not a time zone that this machine knows; expected an IANA name such as 'Europe/Tallinn'"
+    )
 
 
 def _begin(day: date, zone: ZoneInfo) -> int:

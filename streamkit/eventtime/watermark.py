@@ -20,8 +20,8 @@ NO_TIME = -(2**62)
 END_OF_TIME = 2**62
 """The watermark that end of input stands for. It is used to close what is open and is never persisted or sent."""
 
-MIN_TIMESTAMP = -59_011_459_200_000
-"""0100-01-01T00:00Z in milliseconds, the earliest event time."""
+MIN_TIMESTAMP = -58_979_923_200_000
+"""0101-01-01T00:00Z in milliseconds, the earliest event time: a hundred years before it there are datetimes as well."""
 
 MAX_TIMESTAMP = 250_246_627_199_999
 """9899-12-31T23:59:59.999Z in milliseconds, the latest event time: the bounds of its windows are datetimes as well."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,11 +22,11 @@ from streamkit.errors import AggregateError
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
 from streamkit.operators.evaluate import Evaluator
 from streamkit.operators.operator import Failures, Operator, PassOn, place
-from streamkit.operators.updates import RESULT_HEADER, Updates
+from streamkit.operators.updates import Updates
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
-from streamkit.record.columns import Column
-from streamkit.record.schema import Kind
+from streamkit.record.columns import Column, column_from
+from streamkit.record.schema import Field, Kind
 from streamkit.state.accumulators import CannotMergeError, HasCells
 from streamkit.state.changelog import BlockStore
 from streamkit.state.functions import accumulator
@@ -176,18 +177,24 @@ class AggregateOperator(Operator):
         before = progress.frontier
         if watermark != END_OF_TIME:
             progress.frontier = watermark
-        try:
+        with self._merging():
             for updates in self.updates:
                 updates.passing(before, watermark)
             self._close_through(watermark)
-        except CannotMergeError as error:  # no single record is at fault: panes are, so this cannot be skipped
-            (topic, partition), offset = self._last_place
-            reason = f"the total of key {_shown(error.key)} over several panes cannot be had: {error.reason}"
-            raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
         if watermark != END_OF_TIME:
             passed = self.window.previous_end(int(self.window.first_open_end(np.array([watermark]))[0]))
             progress.closed_through = max(progress.closed_through, passed)
         return self._passed_on(watermark)
+
+    @contextmanager
+    def _merging(self) -> Iterator[None]:
+        """Where panes are put together: no single record is at fault if that fails, so it cannot be skipped."""
+        try:
+            yield
+        except CannotMergeError as error:
+            (topic, partition), offset = self._last_place
+            reason = f"the total of key {_shown(error.key)} over several panes cannot be had: {error.reason}"
+            raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
 
     def _passed_on(self, watermark: int) -> int:
         """A watermark below every result that may still come."""
@@ -206,11 +213,6 @@ class AggregateOperator(Operator):
             return
         for batch in self._result_batches(entries):
             self.on_close.process(batch)
-
-    def _emit_update(self, updates: Updates, entries: Entries, kind: str) -> None:
-        header = [(RESULT_HEADER, kind.encode())]
-        for batch in self._result_batches(entries):
-            updates.process(batch.with_added_headers([header] * len(batch)))  # type: ignore[list-item]
 
     def open_results(self) -> Iterator[Batch]:
         """What the open windows would give if they closed now, oldest first; for looking at."""
@@ -249,9 +251,11 @@ def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:
         return {}
     if not isinstance(keys, list):
         return {names[0]: Column(keys, None, Kind.INT)}
-    if len(names) == 1:
-        return {names[0]: Column(keys, None, Kind.ANY)}
-    return {name: Column([key[part] for key in keys], None, Kind.ANY) for part, name in enumerate(names)}
+    parts = [keys] if len(names) == 1 else [[key[part] for key in keys] for part in range(len(names))]
+    kinds = [field.kind for field in node.key.key_fields]
+    return {
+        name: column_from(part, name, Field(kind, nullable=True)) for name, part, kind in zip(names, parts, kinds, strict=True)
+    }
 
 
 def _slice(column: Column, part: slice) -> Column:

@@ -186,7 +186,7 @@ class SourceReader(Operator):
             return batch, timestamps
         for index in np.flatnonzero(~good).tolist():
             absent = self._event_time.by is None or (valid is not None and not valid[index])
-            reason = missing if absent else f"event time {timestamps[index]} ms is outside the years 100 to 9899"
+            reason = missing if absent else f"event time {timestamps[index]} ms is outside the years 101 to 9899"
             self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
         kept = np.flatnonzero(good)
         return batch.take(kept), timestamps[kept]

@@ -15,14 +15,15 @@ import numpy as np
 from streamkit.eventtime.windows import Window
 from streamkit.operators.operator import PassOn
 from streamkit.state.key_index import Keys, KeySet
-from streamkit.state.window_store import Entries, PaneId, WindowStore
+from streamkit.state.window_store import PaneId, WindowStore
 
 RESULT_HEADER = "streamkit-result"
 """On an update: `early` (before the watermark passed the window's end), `on-time` (as it passed) or `late` (after, within
 grace)."""
 
 EARLY, ON_TIME, LATE = "early", "on-time", "late"
-Emit = Callable[["Updates", Entries, str], None]
+Emit = Callable[["Updates", int, Keys, str], None]
+"""Gives the present rows of these keys in the window that ends there."""
 
 
 class Updates(PassOn):
@@ -81,5 +82,4 @@ class Updates(PassOn):
             self._tell(end, LATE)
 
     def _tell(self, end: int, kind: str) -> None:
-        keys = self._changed.pop(end).keys()
-        self._emit(self, self._store.total(self._window.start_of(end), end, keys), kind)
+        self._emit(self, end, self._changed.pop(end).keys(), kind)

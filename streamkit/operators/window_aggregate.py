@@ -15,7 +15,7 @@ from streamkit.eventtime.watermark import NO_TIME
 from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, Window
 from streamkit.operators.aggregate import AggregateOperator
 from streamkit.operators.operator import Failures
-from streamkit.operators.updates import Updates
+from streamkit.operators.updates import RESULT_HEADER, Updates
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column
@@ -75,6 +75,13 @@ class WindowAggregateOperator(AggregateOperator):
                 updates.changed(pane, keys)
             if updates.per_record:
                 updates.tell(self.progress.frontier, 0.0)
+
+    def _emit_update(self, updates: Updates, end: int, keys: Keys, kind: str) -> None:
+        with self._merging():
+            entries = self.store.total(self.window.start_of(end), end, keys)
+        header = [(RESULT_HEADER, kind.encode())]
+        for batch in self._result_batches(entries):
+            updates.process(batch.with_added_headers([header] * len(batch)))  # type: ignore[list-item]
 
     # ---- windows
 

@@ -58,6 +58,8 @@ class Aggregator:
         stddev: float, null of fewer than two values. collect: a list."""
         given = self.input_field(schema)
         match self.function:
+            case Function.COUNT_DISTINCT if given.kind is Kind.OBJECT:
+                raise SchemaError(f"{self} needs values that can be compared, but its input is {given}")
             case Function.COUNT | Function.COUNT_DISTINCT:
                 return Field(Kind.INT)
             case Function.COLLECT:

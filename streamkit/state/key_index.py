@@ -8,6 +8,7 @@ an int column with a null key in it turns `IntKeys` into `ObjectKeys`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,8 +39,12 @@ class _Exact(NamedTuple):
     value: Any
 
 
+_INEXACT = {bool, float, tuple}
+_NAN = float("nan")  # one key, though it does not equal itself
+
+
 class ObjectKeys:
-    """Slots of hashable Python keys. 1, 1.0 and True are three keys."""
+    """Slots of hashable Python keys. 1, 1.0 and True are three keys, NaN is one."""
 
     __slots__ = ("_slots",)
 
@@ -71,14 +76,25 @@ class ObjectKeys:
 
 
 def exact_keys(keys: list[Any]) -> list[Any]:
-    """Keys as a dict can tell them apart."""
-    if {bool, float}.isdisjoint(map(type, keys)):
-        return keys
-    return [_Exact(type(key), key) if type(key) in (bool, float) else key for key in keys]
+    """Keys as a dict can tell them apart, also inside tuples."""
+    types = set(map(type, keys))
+    if types == {tuple}:
+        types = set(map(type, chain.from_iterable(keys)))
+    return keys if types.isdisjoint(_INEXACT) else list(map(_exact, keys))
+
+
+def _exact(key: Any) -> Any:
+    if type(key) is tuple:
+        return tuple(map(_exact, key))
+    if type(key) in (bool, float):
+        return _Exact(type(key), key if key == key else _NAN)  # noqa: PLR0124 - NaN
+    return key
 
 
 def plain_key(key: Any) -> Any:
     """The key behind one of `exact_keys`."""
+    if type(key) is tuple:
+        return tuple(map(plain_key, key))
     return key.value if type(key) is _Exact else key
 
 

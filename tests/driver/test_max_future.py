@@ -62,3 +62,5 @@ def test_left_out_it_has_no_effect_also_across_a_kill() -> None:
 def test_a_bound_is_a_duration() -> None:
     with pytest.raises(DeclarationError, match="event_time: max_future: 'soon' is not a duration"):
         app("soon")
+    with pytest.raises(DeclarationError, match="event_time: max_future must be longer than 0"):
+        app("0s")

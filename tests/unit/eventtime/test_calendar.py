@@ -141,4 +141,4 @@ def test_known_windows(unit: Unit, zone: str, at: str, start: str, end: str, hou
 
 
 def test_before_all_time_all_windows_are_open() -> None:
-    assert CalendarWindow(unit="year", grace_ms=10).first_open_end(np.array([NO_TIME]))[0] <= ms("0101-01-01T00:00Z")
+    assert CalendarWindow(unit="year", grace_ms=10).first_open_end(np.array([NO_TIME]))[0] <= ms("0102-01-01T00:00Z")

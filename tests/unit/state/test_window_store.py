@@ -287,3 +287,18 @@ def test_a_refused_batch_leaves_every_int_key_its_values() -> None:
     (entries,) = store.entries()
     expected = dict(zip(SCATTERED, 2 * SCATTERED, strict=True)) | {-2: 5}
     assert dict(zip(entries.keys, entries.cells[0][0], strict=True)) == expected
+
+
+def test_keys_of_several_columns_are_told_apart_by_their_types() -> None:
+    """On the wire they are different keys: whether they were one group depended on the number of partitions."""
+    nan = float("nan")
+    keys: list[Any] = [(1, "a"), (1.0, "a"), (True, "a"), (None, "a"), (1, "a"), (nan, "a"), (float("nan"), "a")]
+    store = WindowStore([accumulator("count", Kind.ANY, nullable=False)])
+    store.update(np.full(len(keys), 60, np.int64), None, keys, [None])
+    store.update(np.full(2, 60, np.int64), None, [(1, "a"), (2, "a")], [None])
+    (entries,) = store.entries()
+    found = list(zip(map(repr, entries.keys), entries.cells[0][0].tolist(), strict=True))
+    assert found == [
+        ("(1, 'a')", 3), ("(1.0, 'a')", 1), ("(True, 'a')", 1), ("(None, 'a')", 1), ("(nan, 'a')", 2), ("(2, 'a')", 1)
+    ]  # fmt: skip
+    assert all(type(key) is tuple for key in entries.keys)
