@@ -53,6 +53,11 @@ class Hops:
     offset_ms: int = 0
     grace_ms: int = 0
 
+    @property
+    def step_ms(self) -> int:
+        """From the end of a window to that of the next."""
+        return self.hop_ms
+
     def windows_of(self, at_ms: int) -> list[tuple[int, int]]:
         """Every window that holds this time: tried one after the other, from well before it."""
         start = self.offset_ms + ((at_ms - self.size_ms - abs(self.offset_ms)) // self.hop_ms - 2) * self.hop_ms
