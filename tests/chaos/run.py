@@ -126,8 +126,9 @@ class Outcome:
     def last_line(self) -> str:
         lost, doubled = self.verdict.lost, self.verdict.duplicated
         others = len(self.verdict.violations) - lost - doubled
+        minutes = f"{self.seconds / 60:.0f}" if self.seconds > 60 else f"{self.seconds / 60:.1f}"
         text = (
-            f"chaos: {self.seconds / 60:.3g} min, {len(self.faults)} faults of {len({f.kind for f in self.faults})} kinds, "
+            f"chaos: {minutes} min, {len(self.faults)} faults of {len({f.kind for f in self.faults})} kinds, "
             f"{lost} lost, {doubled} duplicated"
         )
         text += f", {others} otherwise wrong" if others else ""
