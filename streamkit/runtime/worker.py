@@ -1,7 +1,7 @@
 """The worker: one consumer, one transaction, one loop over its tasks. `step()` does one bounded round and returns.
 
-    step:  poll -> take over what was assigned -> process batches -> advance time -> commit if due
-                   (takeover.py)                  (task.py)                         (commit.py)
+    step:  poll -> process batches -> take over what was assigned -> advance time -> commit if due
+                   (task.py)          (takeover.py)                                  (commit.py)
 
 It sees the world only through the Kafka client and the clock it was given, so a simulator can step many of them. All that can
 go wrong with a transaction ends in one of three ways: the call is repeated (transaction.py), the committed state is restored
@@ -148,8 +148,10 @@ class Worker:
             polled = self._poll(wait)
             if self._broker_is_away(polled):
                 return Step()
-            self._take_over.step()
+            # First what was polled, then the take-over: a callback inside the poll may have dropped a task whose partition stays
+            # ours (KIP-848), and its successor begins at the committed position, far before what was polled.
             records = self._process(polled)
+            self._take_over.step()
             self._advance_time()
             committed = self._committer.commit_if_due()
         except (KafkaError, LostOffsetError, StateError) as error:

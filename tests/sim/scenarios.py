@@ -32,6 +32,7 @@ from streamkit.testing.checker import (
     results,
     state,
     times,
+    updates,
 )
 from streamkit.testing.sim.damage import Damage
 from streamkit.testing.sim.scenario import Input
@@ -385,6 +386,37 @@ class Late(Windows):
     name = "late"
 
 
+class Updates(Windows):
+    """The present results of windows that are still open, with each commit."""
+
+    name = "updates"
+
+    def write(self, totals: Any) -> None:
+        totals.on_update().to(sk.Topic("results"))
+
+    def expected(self, world: World) -> int:  # how many there are depends on when commits fall
+        return len({group[:3] for group in self.prefixes(world)})
+
+    def prefixes(self, world: World) -> dict[Any, list[Any]]:
+        """Window -> its result after each of its records, in the order of the key's own partition."""
+        seen = self.seen(world)
+        late = set(windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, self.load.partitions).late)
+        values: dict[Any, list[int | None]] = {}
+        prefixes: dict[Any, list[Any]] = {}
+        for one in seen:
+            for start, end in self.grid.windows_of(one.at_ms):
+                if one.number not in late:
+                    group = (one.key, start, end)
+                    values.setdefault(group, []).append(one.value)
+                    prefixes.setdefault(group, []).append(summary(values[group])[:4])
+        return prefixes
+
+    def check(self, world: World) -> Verdict:
+        verdict = updates(self.prefixes(world), [one for one in self.found(world) if one.identity[0] != "late"])
+        verdict += self.check_state(world, world.appended)
+        return verdict
+
+
 class Cumulating(Windows):
     name = "cumulating"
 
@@ -558,6 +590,7 @@ SCENARIOS: dict[str, Pipeline] = {
         Stateless(),
         Tumbling(keyed="record-key"),
         Repartitioned(keyed="column"),
+        Updates(keyed="record-key"),
         Cumulating(grid=Grid(1_200, 400, grace_ms=100), keyed="column"),
         Idle(load=Load(topics=("events", "more"), may_be_empty=True)),
         Late(load=Load(partitions=3, late=0.4), grid=Grid(1_000, 1_000)),

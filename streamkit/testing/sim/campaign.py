@@ -18,9 +18,16 @@ from streamkit.testing.sim.faults import KINDS, TRANSACTION
 from streamkit.testing.sim.scenario import Scenario
 from streamkit.testing.sim.world import Outcome, Plan, World, draw_plan, stream
 
+BRANCHES: Final = (
+    "abort-failed", "commit", "from-earliest", "lost", "parked", "parked-dropped", "partition-idle", "producer-disturbed",
+    "producer-replaced", "restored", "resumed", "revoked", "rolled-back", "running",
+)  # fmt: skip
+"""What the engine tells where it has decided something: each of its ways is gone."""
+
 MUST_COVER: Final = (
     *(f"fault:{kind}" for kind in KINDS),
     *(f"kill:{when} {request}" for request in TRANSACTION for when in ("before", "after")),
+    *(f"event:{name}" for name in BRANCHES),
 )
 """What a campaign of `JUDGED_FROM` runs and more must have hit at least once."""
 

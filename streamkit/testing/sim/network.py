@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 REQUEST_TIMEOUT_S: Final = 0.4
 _LATENCY_S: Final = 0.002
+_NOTICED_S: Final = 0.015  # a fetch that waits is answered a little after there is something: it takes what has come by then
 _REFUSED_S: Final = 0.02
 _OUTLIVES: Final = 0.5
 
@@ -73,7 +74,7 @@ class SimulatedNetwork:
             return False
         if process.is_dead:
             raise Killed
-        return self._scheduler.wait(seen, deadline, _LATENCY_S)
+        return self._scheduler.wait(seen, deadline, _NOTICED_S)
 
     def _act(self, client_id: str, request: str, deliver: Callable[[], R]) -> R:
         """The broker acts."""

@@ -8,7 +8,7 @@ from itertools import count
 from streamkit.errors import KafkaError
 from streamkit.kafka.client import GroupMetadata, TopicPartition
 from streamkit.kafka.memory.server import classic_group, consumer_group
-from streamkit.runtime import transaction
+from streamkit.runtime import takeover, transaction
 from streamkit.runtime.assignment import Assignment
 from streamkit.runtime.commit import Committer
 from streamkit.runtime.restore import Restore
@@ -151,3 +151,15 @@ def transactional_ids_are_drawn() -> Sequence[Patch]:
 @mutant("R21", "an assignor is used that does not keep co-partitioned topics together", scenarios=["idle"], kinds=["join"])
 def round_robin() -> Sequence[Patch]:
     return [(classic_group, "assign_range", _apart), (consumer_group, "assign_range", _apart)]
+
+
+@mutant(
+    "R8",
+    "a parked task goes on without a look at what was committed meanwhile",
+    scenarios=["stateless", "tumbling"],
+    kinds=["rebalance-storm", "leave", "join", "stop-past-session"],
+    faults=6,
+    workers=3,
+)
+def parked_tasks_resume_unseen() -> Sequence[Patch]:
+    return [(takeover, "may_resume", lambda *_: True)]
