@@ -9,7 +9,9 @@ Every session has a *slot* in flat arrays; its first two cells are its first and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -81,8 +83,7 @@ class SessionStore:
     def _together(self, groups: _Groups, touching: list[list[int]]) -> npt.NDArray[np.bool_]:
         """Which groups go to one session that no other group has to do with, and never fall apart on the way."""
         slots = np.array([one[0] if len(one) == 1 else -1 for one in touching], np.int64)
-        touched = [slot for one in touching for slot in one]
-        shared = {slot for slot in touched if touched.count(slot) > 1} if len(touched) > len(set(touched)) else set()
+        shared = {slot for slot, times in Counter(chain.from_iterable(touching)).items() if times > 1}
         alone = np.array([len(one) < 2 and shared.isdisjoint(one) for one in touching], bool)
         has = slots >= 0
         first, last = np.zeros((2, len(slots)), np.int64)

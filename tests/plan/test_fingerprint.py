@@ -13,6 +13,7 @@ class Order(sk.Model):
     shop: str
     number: int
     amount: float
+    discount: int | None = None
 
 
 def of(key="shop", window=None, **outputs):
@@ -47,6 +48,13 @@ def test_key_window_and_outputs_change_it(other):
 
 def test_kinds_of_inputs_change_it():
     assert of(n=sk.sum("number")) != of(n=sk.sum("amount"))
+
+
+def test_inputs_that_may_be_null_change_it_where_they_change_the_state():
+    """The blocks of the other could not be read, and were taken for foreign ones."""
+    nulls = pl.col("discount")
+    assert of(n=sk.sum("number")) != of(n=sk.sum(nulls))
+    assert of(n=sk.last("number")) == of(n=sk.last(nulls))
 
 
 def test_grace_and_expressions_do_not():
