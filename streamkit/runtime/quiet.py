@@ -2,9 +2,10 @@
 
     ACTIVE ──all inputs idle──> WAITING ──silent for advance_when_idle──> MOVING ──a record──> ACTIVE
 
-While it moves, a task's time stands at its furthest input's plus the time since all were idle. That all its partitions are read
-to their ends is proven anew each time (R26). It is persisted as any other time, as the frontier; and it moves no further than
-needed to close every window that can be open.
+While it moves, a task's time stands where it stood as all inputs were idle, plus the time since then. That all its partitions
+are read to their ends is proven anew each time (R26). It is persisted as any other time, as the frontier: after a restart or a
+rebalance it goes on from there. It moves no further ahead of the furthest input than needed to close every window that can be
+open.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ _STEP_MS = 1_000
 @dataclass(slots=True)
 class _Silence:
     since: float  # monotonic seconds
-    base: int  # the furthest watermark then
-    moved_ms: int = 0
+    furthest: int  # watermark of an input then
+    base: int  # the task's time then
+    moved_to: int
 
 
 class Quiet:
@@ -50,13 +52,15 @@ class Quiet:
             furthest = task.time.furthest
             if task.advance_when_idle_ms is None or task.time.state is not InputState.IDLE or furthest == NO_TIME:
                 continue
-            silence = silent[task.id] = self._silent.get(task.id) or _Silence(now, furthest)
-            if silence.base != furthest:  # a word from upstream
-                silence = silent[task.id] = _Silence(now, furthest)
+            silence = self._silent.get(task.id)
+            if silence is None or silence.furthest != furthest:  # or a word from upstream
+                stands = task.time.watermark()
+                silence = _Silence(now, furthest, stands, stands)
+            silent[task.id] = silence
             passed_ms = int((now - silence.since) * 1000) // _STEP_MS * _STEP_MS
-            move_ms = min(passed_ms, task.advance_when_idle_ms + self._limit_ms)
-            if passed_ms >= task.advance_when_idle_ms and move_ms > silence.moved_ms:
-                due.append((task, silence, move_ms))
+            to = min(silence.base + passed_ms, furthest + task.advance_when_idle_ms + self._limit_ms)
+            if passed_ms >= task.advance_when_idle_ms and to > silence.moved_to:
+                due.append((task, silence, to))
         self._silent = silent
         if due:
             self._move(due)
@@ -67,17 +71,17 @@ class Quiet:
             ends = self._admin.end_offsets([position.tp for position in positions], 1.0)
         except RetriableError:  # not proven; asked again with the next step
             return
-        for task, silence, move_ms in due:
+        for task, silence, to in due:
             if waiting := [p for p in task.inputs.values() if _position(p) < ends[p.tp]]:
                 for position in waiting:
                     if position.watermark is not None:
                         task.time.set_state(position.tp, InputState.ACTIVE)
                 del self._silent[task.id]
                 continue
-            if not silence.moved_ms:
+            if silence.moved_to == silence.base:
                 self._instrument.event("time-moves-on", tasks=[str(task.id)])
-            silence.moved_ms = move_ms
-            task.time.restore(silence.base + move_ms)
+            silence.moved_to = to
+            task.time.restore(to)
 
 
 def _position(position: InputPosition) -> int:

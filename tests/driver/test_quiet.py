@@ -64,6 +64,29 @@ def test_the_last_window_closes_when_its_time_has_passed_on_the_wall(keyed: bool
         assert counts(driver) == [1, 1]
 
 
+def crash(driver: sk.TestDriver) -> None:
+    driver.crash()
+    driver.restart()
+
+
+@pytest.mark.parametrize("disturb", [crash, sk.TestDriver.rebalance], ids=lambda call: call.__name__)
+def test_a_restart_and_a_rebalance_do_not_begin_anew(disturb: Any) -> None:
+    """Time went on from the last record again: with a rebalance a minute the window would have stayed open for ever."""
+    with sk.TestDriver(app()) as driver:
+        send(driver, 30)
+        wait(driver, 40)  # time has moved by 30 s of the 40 s that it takes
+        disturb(driver)
+        wait(driver, 28)  # 10 s until it is idle
+        assert counts(driver) == []
+        wait(driver, 6)  # 20 s as after any pause
+        assert counts(driver) == [1]
+        wait(driver, 500)
+        disturb(driver)
+        wait(driver, 500)
+        send(driver, 130)  # by then the windows that could be open are closed, and time has gone no further
+        assert counts(driver, "late") == []
+
+
 def test_without_it_time_holds() -> None:
     with sk.TestDriver(app(None)) as driver:
         send(driver, 30)
