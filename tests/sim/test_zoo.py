@@ -50,8 +50,9 @@ CASES = [
         "KAFKA-10167",
         "a restore that ends at the last stable offset misses what was committed a moment before",
         "tumbling",
-        every("join", step=0.6, seconds=0.4),
+        (*every("rebalance-storm", step=0.8, seconds=0.2), *every("leave", since=0.9, step=0.8, worker=0, seconds=0.1)),
         "restore_to_the_stable_offset",
+        seeds=120,
     ),
     Case(
         "KAFKA-12951",

@@ -8,7 +8,8 @@ from typing import Any
 import streamkit as sk
 from streamkit.testing.checker import Expected, Verdict, final_results, frontiers, times
 from streamkit.testing.sim.world import World
-from tests.sim.scenarios import OUT_OF_ORDERNESS_MS, Load, Pipeline, Windows
+from tests.sim.load import OUT_OF_ORDERNESS_MS, Load
+from tests.sim.pipelines import Pipeline, Windows
 from tests.support.reference import Gap, Hops, Reference, sessions, summary
 
 
