@@ -35,7 +35,7 @@ def event_time(
     is.
 
     ``advance_when_idle`` is for streams that fall silent and whose last windows shall close all the same: once all inputs of a
-    task have been idle for so long, its time moves on with the wall clock, from where the furthest of them stood. What comes
+    task have been idle for so long, its time moves on with the wall clock, from where it stands, also after a restart. What comes
     after such a pause may be late for windows that have closed without it. It needs ``idle_after``. (Without it time holds
     while all are idle.)
 
