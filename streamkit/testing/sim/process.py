@@ -73,6 +73,7 @@ class Process:
         self._world = world
         self._ended = ended
         self._stopping = False
+        self._knows_the_end = False
         self._deadlines = Deadlines(_LOOK_S)
         self._tasks_made = 0
         self._client: MemoryClient | None = None
@@ -154,7 +155,8 @@ class Process:
         self.error = error
         if not isinstance(error, StreamkitError):
             self._world.unnamed(self, error)
-        stops = isinstance(error, STOPS)
+        # A service is told at its start that its input ends. Here it is told later, and another worker may have been first.
+        stops = isinstance(error, STOPS) and (self._knows_the_end or not isinstance(error, FinishedError))
         state, what = (ProcessState.STOPPED, "stopped") if stops else (ProcessState.DEAD, "failed")
         self._end(state, what, f"{type(error).__name__}: {error}")
 
@@ -173,6 +175,7 @@ class Process:
         admin = client.admin()
         layout = lay_out(world.topology, admin, world.settings, teller)
         admin.close()
+        self._knows_the_end = world.until_end
         self.worker = worker = Worker(
             layout,
             client,
@@ -181,21 +184,18 @@ class Process:
             FailurePolicy(world.on_error, teller),
             teller,
             transactional_id=f"{world.topology.plan.app}-{self.slot.instance}-0",
-            until_end=world.until_end,
+            until_end=self._knows_the_end,
             guard=self._deadlines,
             new_incarnation=self._new_incarnation,
         )
         try:
             worker.start()
             self.state = ProcessState.RUNNING
-            told = world.until_end
             while not self._stopping:
-                if world.until_end and not told:
-                    told = self._end_of_input(worker)
-                if worker.step().finished and world.until_end:
-                    break
-            else:
-                worker.drain()
+                if world.until_end and not self._knows_the_end:
+                    self._knows_the_end = self._end_of_input(worker)
+                worker.step()  # one that has come to its end stays, for the partitions of those that have not
+            worker.drain()
         finally:
             worker.close()
 

@@ -84,7 +84,8 @@ class Service:
             # by number, not by arrival: the event time of a record must not depend on the seed
             timestamp = record.timestamp or START_MS + round(1000 * self.seconds * number / max(len(self.given), 1))
             headers = [*(record.headers or []), stamp]
-            made.append(Input(at, record.topic, partition, number, record.value, record.key, timestamp, headers))
+            # all of them stay: a run with fewer records would have to be compared with another one without faults
+            made.append(Input(at, record.topic, partition, number, record.value, record.key, timestamp, headers, stays=True))
         return made
 
     @property

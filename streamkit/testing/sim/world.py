@@ -32,7 +32,7 @@ from streamkit.testing.sim.nemesis import Nemesis
 from streamkit.testing.sim.network import SimulatedNetwork
 from streamkit.testing.sim.observer import Observer
 from streamkit.testing.sim.pace import pace
-from streamkit.testing.sim.process import STOPS, Process, ProcessState, Slot
+from streamkit.testing.sim.process import Process, ProcessState, Slot
 from streamkit.testing.sim.scenario import Input, Scenario
 from streamkit.testing.sim.scheduler import Scheduler, SimulatedClock
 from streamkit.testing.sim.trace import Trace
@@ -445,7 +445,7 @@ class World:
         verdict += pace(self.trace.entries, self.settings)
         verdict += self._left_open
         for process in self.network.processes.values():
-            if isinstance(process.error, STOPS):
+            if process.state is ProcessState.STOPPED:
                 verdict.add("I9", Kind.STUCK, f"{process.client_id} stopped without cause: {process.error}")
         rivals = any(fault.kind == "same-instance-twice" for fault in self.plan.faults)
         for process in self.network.processes.values():
