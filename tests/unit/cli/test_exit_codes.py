@@ -113,7 +113,7 @@ def test_what_is_no_app_is_one_clear_error(command, target, says, module, monkey
     assert says in text
 
 
-@pytest.mark.parametrize("command", [name for name in OF_APPS if name != "topology"])
+@pytest.mark.parametrize("command", [name for name in OF_APPS if name not in ("topology", "sim")])
 @pytest.mark.parametrize(
     "arguments,says",
     [
