@@ -231,7 +231,7 @@ def test_reset_takes_a_finished_app_back_to_its_beginning(broker, real_broker):
     assert rows(broker) == TABLE.splitlines()[1:]  # there was nothing new the second time
     send(real_broker, SAMPLE)
     done = run(STREAMKIT, "run", f"{MODULE}:app", kafka=real_broker)
-    assert done.returncode == 1
+    assert done.returncode == 6
     assert "already ran to the end" in done.stderr
     done = run(STREAMKIT, "reset", f"{MODULE}:app", "--yes", kafka=real_broker)
     assert (done.returncode, done.stderr) == (0, "")
