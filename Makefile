@@ -29,7 +29,7 @@ test: lint ## Lint, then every test, on a real Kafka (it is found by itself)
 
 .PHONY: test-fast
 test-fast: $(DEV) ## Every test that needs no broker
-	@$(PY) -m pytest --no-broker $(wildcard $(addprefix tests/,$(FAST_TIERS)))
+	@$(PY) -m pytest -n auto --no-broker $(wildcard $(addprefix tests/,$(FAST_TIERS)))
 
 .PHONY: golden
 golden: $(DEV) ## Every golden case in every way: straight, in small batches, crashed, interleaved

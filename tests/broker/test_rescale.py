@@ -24,7 +24,7 @@ from tests.support.apps.totals import OUT_OF_ORDERNESS_MS, SIZE_MS
 from tests.support.workload import Event, feeder, generate, tumbling_reference
 
 EVENTS, KEYS, SECONDS = 200_000, 1_000, 30
-FEW, FEW_SECONDS = 60_000, 15
+FEW, FEW_SECONDS = 40_000, 10
 
 
 def wait_for_progress(broker: sk.Broker, run: str, feeding: threading.Thread, seconds: float = 60.0) -> None:
