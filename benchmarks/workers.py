@@ -36,7 +36,7 @@ def measure(at: Stage, workers: int, expected: bids.Windows) -> float:
     at.create({sink: PARTITIONS})
     job = Job(at.bootstrap, name, at.name("bids"), sink, RECORDS, PARTITIONS)
     told = json.dumps({field: getattr(job, field) for field in Job.__slots__})
-    streamkit = Path(sys.executable).with_name("streamkit")
+    streamkit = str(Path(sys.executable).with_name("streamkit"))
     command = [streamkit, "run", "benchmarks.workers:app", "--until-end", "--workers", str(workers)]
     environment = os.environ | {_JOB: told, "KAFKA_BOOTSTRAP_SERVERS": at.bootstrap}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
