@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from streamkit.errors import RetriableError
+from streamkit.kafka.client import TopicPartition
 from tests.conformance.world import PATIENCE_S, World
 
 
@@ -69,6 +70,9 @@ def test_a_topic_that_has_grown_is_described_so(world: World):
         return info is not None and info.partitions == 4
 
     world.eventually(grown)
+    assert world.admin.end_offsets([TopicPartition(topic, 3)], PATIENCE_S) == {
+        TopicPartition(topic, 3): 0
+    }  # and can be asked for
 
 
 def test_the_id_of_a_topic_stays(world: World):

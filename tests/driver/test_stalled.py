@@ -89,12 +89,33 @@ def test_a_task_that_can_never_be_started() -> None:
         steps(rig, 3 * BOUND_S)
 
 
-# ---- what only looks like it
+# ---- what only looks like it: the worker is looked at again and again, is not stopped, and still does its work
+
+
+def position(rig: Rig, partition: int = 0) -> int:
+    return MemoryClient(rig.cluster).admin().group_offsets("app", 1.0)[TopicPartition("events", partition)].offset
+
+
+def end(rig: Rig, partition: int = 0) -> int:
+    tp = TopicPartition("events", partition)
+    return MemoryClient(rig.cluster).admin().end_offsets([tp], 1.0)[tp]
+
+
+def still_works(rig: Rig, partition: int = 0) -> None:
+    """What arrives now is processed and committed, by the same worker and the same task."""
+    tasks = rig.processes["a"].worker.tasks
+    send(rig, partition=partition)
+    rig.settle()
+    assert position(rig, partition) == end(rig, partition)
+    assert rig.processes["a"].worker.tasks == tasks
+    assert rig.events.of("rolled-back") == []
 
 
 def test_a_partition_without_records_is_none() -> None:
     rig = started(partitions=2)
     steps(rig, 5 * BOUND_S)
+    assert end(rig, 1) == 0
+    still_works(rig, partition=1)
 
 
 def test_a_log_whose_end_is_control_records_is_none() -> None:
@@ -112,8 +133,12 @@ def test_a_log_whose_end_is_control_records_is_none() -> None:
     def without_ends(most: int, timeout: float) -> Polled:
         return Polled(real(most, timeout).batches)
 
-    worker._consumer.poll = without_ends  # type: ignore[method-assign]
+    worker._consumer.poll = without_ends  # type: ignore[method-assign]  # a test's stand-in
     steps(rig, 5 * BOUND_S)
+    assert position(rig) < end(rig)  # it did look like records that wait
+    assert rig.events.of("held-up") != []  # and was judged
+    worker._consumer.poll = real  # type: ignore[method-assign]  # a test's stand-in
+    still_works(rig)
 
 
 def test_an_open_transaction_in_front_is_told_and_is_none() -> None:
@@ -132,6 +157,8 @@ def test_a_bounded_run_whose_input_goes_on_behind_its_end_is_none() -> None:
     rig = started(until_end=True)
     send(rig)
     steps(rig, 5 * BOUND_S)
+    assert rig.processes["a"].worker.finished
+    assert (position(rig), end(rig)) == (1, 2)
 
 
 def test_a_broker_that_does_not_answer_is_none() -> None:
@@ -147,8 +174,9 @@ def test_a_broker_that_does_not_answer_is_none() -> None:
 
     steps(rig, 3 * BOUND_S, away)
     rig.calm()
-    worker._consumer.poll = real  # type: ignore[method-assign]
-    rig.settle()
+    assert (position(rig), end(rig)) == (1, 2)  # a record waited all the while
+    worker._consumer.poll = real  # type: ignore[method-assign]  # a test's stand-in
+    still_works(rig)
 
 
 def test_a_process_that_was_stopped_for_an_hour_with_records_waiting_is_none() -> None:
@@ -157,3 +185,5 @@ def test_a_process_that_was_stopped_for_an_hour_with_records_waiting_is_none() -
     send(rig)
     rig.clock.advance(3_600)
     steps(rig, BOUND_S)
+    assert position(rig) == 2
+    still_works(rig)

@@ -3,11 +3,13 @@ commits nothing afterwards."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 import streamkit as sk
 from streamkit.errors import RetriableError, TopicChangedError
-from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.client import Committed, TopicPartition
 from streamkit.kafka.memory import MemoryClient
 from streamkit.kafka.memory.server.log import PartitionLog
 from streamkit.kafka.memory.server.topic import TopicConfig
@@ -63,8 +65,33 @@ def grow(rig: Rig, topic: str) -> None:
     found.logs.append(PartitionLog(TopicPartition(topic, len(found.logs))))
 
 
-def positions(rig: Rig) -> object:
+def positions(rig: Rig) -> dict[TopicPartition, Committed]:
     return MemoryClient(rig.cluster).admin().group_offsets("app", 1.0)
+
+
+def count_questions(rig: Rig) -> list[list[str]]:
+    """The topics that the guard of the worker asks for from now on."""
+    admin, asked = rig.processes["a"].worker._topics._admin, []
+    real = admin.describe_topics
+
+    def describe(names: Sequence[str], timeout: float) -> object:
+        asked.append(list(names))
+        return real(names, timeout)
+
+    admin.describe_topics = describe  # type: ignore[method-assign,assignment]  # a test's stand-in
+    return asked
+
+
+def still_works(rig: Rig) -> None:
+    """What arrives now is processed and committed, by the same worker, which went back for nothing."""
+    before = positions(rig)
+    send(rig)
+    rig.settle()
+    ends = MemoryClient(rig.cluster).admin().end_offsets([TopicPartition("events", 0), TopicPartition("events", 1)], 1.0)
+    now = positions(rig)
+    assert now != before
+    assert {tp: now[tp].offset for tp in ends} == ends
+    assert rig.events.of("rolled-back") == []
 
 
 def run_until_stopped(rig: Rig) -> TopicChangedError:
@@ -164,8 +191,11 @@ def test_settings_that_still_fit_may_change() -> None:
     rig = started()
     found = rig.cluster.broker.topics[CHANGELOG]
     found.config = TopicConfig({**found.config.text, "segment.bytes": "2000000"})
+    asked = count_questions(rig)
     rig.clock.advance(EVERY_S)
     rig.settle()
+    assert CHANGELOG in asked[0]  # it was looked at
+    still_works(rig)
 
 
 def test_a_topic_that_one_broker_does_not_know_for_a_moment_is_looked_for_once_more() -> None:
@@ -177,9 +207,10 @@ def test_a_topic_that_one_broker_does_not_know_for_a_moment_is_looked_for_once_m
     rig.clock.advance(EVERY_S)
     worker.step(0.0)
     admin.describe_topics = real  # type: ignore[method-assign]
+    assert worker._topics._missing == {"events"}  # it was noticed, and not taken for certain
     rig.settle()
-    send(rig)
-    rig.settle()
+    assert worker._topics._missing == frozenset()
+    still_works(rig)
 
 
 def test_a_broker_that_does_not_answer_the_question_changes_nothing() -> None:
