@@ -50,6 +50,9 @@ def sim(
     leaders move; workers come and go. Results of each run must be those of a run without faults. Exit code 1 if they are not, or
     if the app's functions give other results for the same input.
     """
+    import shlex
+    from itertools import chain
+
     from streamkit.load import load_app
     from streamkit.testing.sim.service import Service, make_baseline
 
@@ -62,18 +65,22 @@ def sim(
         f"app '{service.name}': {len(given)} records in {len(sources)} topics of {partitions} partitions, {workers} workers; "
         f"without faults {baseline.results.total()} results"
     )
+    if not baseline.outcome.ok:  # first: how far it came before depends on the order of records
+        _refuse("it fails without any fault", [str(baseline.outcome.verdict), *baseline.outcome.errors])
     if baseline.again:
         _refuse("its functions are not deterministic: the same run, twice, gave other results", baseline.again)
     if baseline.reordered:
         _refuse("its results depend on the order in which records of several partitions come", baseline.reordered)
-    if not baseline.outcome.ok:
-        _refuse("it fails without any fault", [str(baseline.outcome.verdict), *baseline.outcome.errors])
     service.baseline = baseline.results
-    if not _campaign(service, app, runs, seed, workers):
+    files = [("--input", one) for one in input or []] + [("--input-records", one) for one in input_records or []]
+    settings = [("--samples", samples), ("--partitions", partitions), ("--workers", workers), ("--on-error", on_error)]
+    words = shlex.join([app, *map(str, chain.from_iterable([*files, *settings]))])
+    if not _campaign(service, runs, seed, workers, words):
         raise typer.Exit(1)
 
 
-def _campaign(service: Service, target: str, runs: int, seed: int, workers: int) -> bool:
+def _campaign(service: Service, runs: int, seed: int, workers: int, words: str) -> bool:
+    """``words`` are those of the command line that make a run what it is, but for its seed."""
     import time
 
     from streamkit.testing.sim.campaign import Report
@@ -88,7 +95,7 @@ def _campaign(service: Service, target: str, runs: int, seed: int, workers: int)
     report.seconds = time.process_time() - begun
     print(f"{report.commits} commits; faults: " + ", ".join(f"{kind} {count}" for kind, count in report.faults().items()))
     for outcome in report.failures:
-        _tell(outcome, service, target, workers)
+        _tell(outcome, service, words)
     lost = sum(outcome.verdict.lost for outcome in report.failures)
     duplicated = sum(outcome.verdict.duplicated for outcome in report.failures)
     print(f"lost {lost}, duplicated {duplicated}")
@@ -96,7 +103,7 @@ def _campaign(service: Service, target: str, runs: int, seed: int, workers: int)
     return not report.failures
 
 
-def _tell(outcome: Outcome, service: Service, target: str, workers: int) -> None:
+def _tell(outcome: Outcome, service: Service, words: str) -> None:
     """The failing run, with as few faults and records as it takes, and how to see it again."""
     from streamkit.testing.sim.campaign import shrink
     from streamkit.testing.sim.service import run_service_once
@@ -106,7 +113,7 @@ def _tell(outcome: Outcome, service: Service, target: str, workers: int) -> None
         print(f"fault {fault}")
     print(smallest.trace.text())
     print(smallest.verdict)
-    print(f"again: streamkit sim {target} --runs 1 --seed {outcome.plan.seed} --workers {workers}  (with the same input)")
+    print(f"again: streamkit sim {words} --runs 1 --seed {outcome.plan.seed}")
 
 
 def _refuse(what: str, lines: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from typer.testing import CliRunner
@@ -87,6 +88,13 @@ def test_an_app_that_fails_by_itself_is_told_before_any_fault(write):
     assert "nothing" in done.output
 
 
+def test_an_app_that_fails_at_one_record_is_not_taken_for_one_that_depends_on_the_order(write):
+    done = sim(write('{"price": 1 // (bid.number - 20)}'), "--runs", "2", "--samples", "40")
+    assert done.exit_code == 1
+    assert "it fails without any fault" in done.output
+    assert "ZeroDivisionError" in done.output
+
+
 def test_what_is_lost_is_told_with_the_faults_the_trace_and_how_to_see_it_again(write, monkeypatch):
     def forget(self):
         """As an engine that goes on after an abort with what it has in memory."""
@@ -94,9 +102,13 @@ def test_what_is_lost_is_told_with_the_faults_the_trace_and_how_to_see_it_again(
             task.touched = False
 
     monkeypatch.setattr(Worker, "_forget_tasks", forget)
-    done = sim(write(), "--runs", "60", "--samples", "30")
+    path = write()
+    done = sim(path, "--runs", "60", "--samples", "30", "--partitions", "4", "--on-error", "skip")
     assert done.exit_code == 1
-    assert "again: streamkit sim" in done.output
+    again = next(line for line in done.output.splitlines() if line.startswith("again: "))
+    words = f"again: streamkit sim {path} --samples 30 --partitions 4 --workers 2 --on-error skip --runs 1 --seed "
+    assert again.startswith(words)
+    assert "1 violations" in sim(*shlex.split(again)[3:]).output.splitlines()[-1]
     assert " lost: " in done.output
     assert "fault " in done.output
     assert "1 violations" in done.output.splitlines()[-1]
