@@ -1,5 +1,7 @@
 """App: joins what users write with the engine that runs it, and nothing else."""
 
+# ruff: noqa: PLC0415 - an app is declared without its engine and clients: they are imported when it runs
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -162,8 +164,8 @@ class App:
         not fit. `RecordError`: a record that cannot be processed, with nothing of its transaction committed.
         """
         # Here, so that declaring and describing an app needs neither the engine nor librdkafka.
-        from streamkit.ops.logging import configure, service_log  # noqa: PLC0415
-        from streamkit.runtime.service import RunOptions, run_service  # noqa: PLC0415
+        from streamkit.ops.logging import configure, service_log
+        from streamkit.runtime.service import RunOptions, run_service
 
         topology = self.topology()
         named = None if callable(on_error) else on_error
@@ -203,7 +205,7 @@ class App:
 
         Settings are those of `run`. `StartError` while a worker of the app is alive.
         """
-        from streamkit.runtime.reset import plan_reset, reset  # noqa: PLC0415
+        from streamkit.runtime.reset import plan_reset, reset
 
         effective = resolved(settings, config, kafka, {_SERVERS: bootstrap_servers})
         client = broker.client if broker is not None else _client(effective, f"{self.name}-reset")
@@ -223,8 +225,8 @@ def resolved(
     arguments: Mapping[str, object],
 ) -> Settings:
     """The settings of a run, from all sources; what has an argument of its own wins over ``settings`` and ``kafka``."""
-    from streamkit.config import EngineSettings, resolve  # noqa: PLC0415
-    from streamkit.config.resolve import engine_arguments, kafka_arguments  # noqa: PLC0415
+    from streamkit.config import EngineSettings, resolve
+    from streamkit.config.resolve import engine_arguments, kafka_arguments
 
     if not isinstance(settings, EngineSettings | Mapping | None):
         raise ConfigError(f'settings are a dict such as {{"commit_interval": "50ms"}} or an EngineSettings, not {settings!r}')
@@ -237,10 +239,10 @@ def connection(effective: Settings, client_id: str = "streamkit", slot: str | No
     """How to reach the Kafka of these settings. `ConfigError`: a property that there is not or that would break a guarantee.
 
     ``client_id`` is what brokers call us in their logs, metrics and quotas; ``slot`` tells the workers of a group apart."""
-    from streamkit.config.secrecy import is_secret  # noqa: PLC0415
-    from streamkit.kafka.confluent import ConnectionSettings  # noqa: PLC0415
-    from streamkit.kafka.confluent.properties import refuse_unknown  # noqa: PLC0415
-    from streamkit.kafka.confluent.settings import refuse_guarded  # noqa: PLC0415
+    from streamkit.config.secrecy import is_secret
+    from streamkit.kafka.confluent import ConnectionSettings
+    from streamkit.kafka.confluent.properties import refuse_unknown
+    from streamkit.kafka.confluent.settings import refuse_guarded
 
     for name, value in effective.kafka.items():
         effective.checked(f"kafka.{name}", partial(refuse_guarded, {name: value}))
@@ -261,6 +263,6 @@ def connection(effective: Settings, client_id: str = "streamkit", slot: str | No
 
 
 def _client(effective: Settings, client_id: str, slot: str | None = None) -> KafkaClient:
-    from streamkit.kafka.confluent import ConfluentClient  # noqa: PLC0415
+    from streamkit.kafka.confluent import ConfluentClient
 
     return ConfluentClient(connection(effective, client_id, slot))

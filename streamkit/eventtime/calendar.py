@@ -158,7 +158,8 @@ def _week(day: date, first_day: int) -> tuple[date, date]:
 
 def _months(day: date, length: int) -> tuple[date, date]:
     months = day.year * 12 + (day.month - 1) // length * length
-    return tuple(date(m // 12, m % 12 + 1, 1) for m in (months, months + length))  # type: ignore[return-value]
+    end = months + length
+    return date(months // 12, months % 12 + 1, 1), date(end // 12, end % 12 + 1, 1)
 
 
 _DATES: dict[str, Callable[[date, int], tuple[date, date]]] = {

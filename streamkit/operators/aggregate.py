@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from streamkit.errors import AggregateError
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
+from streamkit.kafka.client import Headers
 from streamkit.operators.evaluate import Evaluator
 from streamkit.operators.operator import Failures, Operator, PassOn, place
 from streamkit.operators.updates import Updates
@@ -149,11 +150,11 @@ class AggregateOperator(Operator):
         self.progress.late_records += len(late)
         if not self.late.behind:
             return
-        headers = [
+        headers: list[Headers] = [
             [(LATE_HEADER, msgspec.json.encode({"window_end": end, "first_open_window_end": first}))]
             for end, first in zip(last_ends.tolist(), first_open.tolist(), strict=True)
         ]
-        self.late.process(late.with_added_headers(headers))  # type: ignore[arg-type]
+        self.late.process(late.with_added_headers(headers))
 
     def _in_order(self, columns: dict[str, Column], batch: Batch) -> list[Column | None]:
         """The input of each accumulator, with the times for those that look at them."""

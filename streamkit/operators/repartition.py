@@ -32,7 +32,7 @@ from streamkit.operators.operator import (
     place,
     user_headers,
 )
-from streamkit.operators.sink import NULL_KEY_PARTITION, as_keys, encode_keys, encode_values
+from streamkit.operators.sink import as_keys, encode_keys, encode_values, produce_by_group
 from streamkit.operators.source import Decoding, SourceReader
 from streamkit.plan.nodes import EventTime, Globally, KeyBy, Repartition
 from streamkit.plan.wire import repartition_value_serde, wire_serde_of
@@ -80,20 +80,8 @@ class RepartitionWriter(Operator):
         if kept is not None:
             batch, keys, wire = batch.take(kept), _take(keys, kept), pick(wire, kept)
         if len(batch):
-            self._produce(values, wire, self._headers(batch, keys), batch.timestamps)
-
-    def _produce(
-        self, values: list[bytes], keys: list[bytes | None], headers: list[Headers | None] | None, event_times: Int64s
-    ) -> None:
-        timestamps = kafka_timestamps(event_times)
-        if None not in keys:
-            self._output.produce_many(self.topic, values, keys, -1, timestamps, headers)
-            return
-        null = np.array([key is None for key in keys], bool)
-        for at, partition in ((np.flatnonzero(null), NULL_KEY_PARTITION), (np.flatnonzero(~null), -1)):
-            if len(at):
-                some = None if headers is None else pick(headers, at)
-                self._output.produce_many(self.topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at), some)
+            timestamps = kafka_timestamps(batch.timestamps)
+            produce_by_group(self._output, self.topic, values, wire, timestamps, self._headers(batch, keys))
 
     def _new_keys(self, batch: Batch) -> tuple[Keys, Int64s | None]:
         if isinstance(self.node, Globally):

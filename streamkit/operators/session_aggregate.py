@@ -38,7 +38,7 @@ class SessionAggregateOperator(AggregateOperator):
     def store(self) -> SessionStore:
         return self._store
 
-    def _add(self, batch: Batch, columns: dict[str, Column], pane_ends: Int64s, since: Int64s | None) -> None:  # noqa: ARG002
+    def _add(self, batch: Batch, columns: dict[str, Column], pane_ends: Int64s, since: Int64s | None) -> None:  # noqa: ARG002 - panes are the others'
         self._store.update(
             self._times(batch), batch.keys, self._in_order(columns, batch), lambda index, why: self._reject(batch, index, why)
         )

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from streamkit.errors import EncodeError, RejectedRecordError
-from streamkit.kafka.client import TopicPartition
+from streamkit.kafka.client import Headers, TopicPartition
 from streamkit.operators import rows
 from streamkit.operators.operator import Failures, Operator, Output, kafka_timestamps, place, user_headers
 from streamkit.operators.rows import Int64s
@@ -83,16 +83,8 @@ class SinkWriter(Operator):
                 raise  # the transaction has failed; its replay leaves the record out
 
     def _produce_results(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
-        timestamps = kafka_timestamps(batch.timestamps)
         headers = None if batch.added_headers is None else user_headers(batch)
-        if None not in keys:
-            self._output.produce_many(self._topic, values, keys, -1, timestamps, headers)
-            return
-        is_null = np.array([key is None for key in keys], bool)
-        for at, partition in ((np.flatnonzero(is_null), NULL_KEY_PARTITION), (np.flatnonzero(~is_null), -1)):
-            if len(at):
-                some = None if headers is None else pick(headers, at)
-                self._output.produce_many(self._topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at), some)
+        produce_by_group(self._output, self._topic, values, keys, kafka_timestamps(batch.timestamps), headers)
 
     def _values(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
         if self._unchanged and batch.original:
@@ -104,6 +96,25 @@ class SinkWriter(Operator):
             return batch.wire_keys(), None
         keys = batch.keys if self._key_column is None else as_keys(batch.column(self._key_column))
         return encode_keys(self._key_serde, keys, batch, self._label, self._failures)
+
+
+def produce_by_group(
+    output: Output,
+    topic: str,
+    values: list[bytes],
+    keys: WireKeys,
+    timestamps: list[int],
+    headers: list[Headers | None] | None,
+) -> None:
+    """Each record to the partition of its key, those of the null key's group to theirs."""
+    if None not in keys:
+        output.produce_many(topic, values, keys, -1, timestamps, headers)
+        return
+    is_null = np.array([key is None for key in keys], bool)
+    for at, partition in ((np.flatnonzero(is_null), NULL_KEY_PARTITION), (np.flatnonzero(~is_null), -1)):
+        if len(at):
+            some = None if headers is None else pick(headers, at)
+            output.produce_many(topic, pick(values, at), pick(keys, at), partition, pick(timestamps, at), some)
 
 
 def encode_keys(serde: Any, keys: Keys, batch: Batch, label: str, failures: Failures) -> tuple[WireKeys, Int64s | None]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from streamkit.eventtime.watermark import NO_TIME
 from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, Window
+from streamkit.kafka.client import Headers
 from streamkit.operators.aggregate import AggregateOperator
 from streamkit.operators.operator import Failures
 from streamkit.operators.updates import RESULT_HEADER, Updates
@@ -79,9 +80,9 @@ class WindowAggregateOperator(AggregateOperator):
     def _emit_update(self, updates: Updates, end: int, keys: Keys, kind: str) -> None:
         with self._merging():
             entries = self.store.total(self.window.start_of(end), end, keys)
-        header = [(RESULT_HEADER, kind.encode())]
+        header: Headers = [(RESULT_HEADER, kind.encode())]
         for batch in self._result_batches(entries):
-            updates.process(batch.with_added_headers([header] * len(batch)))  # type: ignore[list-item]
+            updates.process(batch.with_added_headers([header] * len(batch)))
 
     # ---- windows
 

@@ -1,7 +1,7 @@
 """Reads one field after the other of many Avro records at once: a cursor per record, moved by numpy.
 
 A block is strict: whatever it cannot read to the letter (bytes that end too early, a length below zero, a branch that a union has
-not, a number in more bytes than it needs ten of) raises `BlockError`, and the records are then read one by one, which either
+not, a number beyond 64 bits) raises `BlockError`, and the records are then read one by one, which either
 names the bad one or reads what the specification leaves open. So it never takes what the reader of single values refuses.
 """
 

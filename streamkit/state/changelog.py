@@ -46,8 +46,8 @@ class BlockStore(Protocol):
         """The rows that changed since the last call, with their slots."""
         ...
 
-    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> bool:
-        """Has these rows written again with the next commit."""
+    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> None:
+        """Has these rows written again with the next commit, those that are still there."""
         ...
 
     def load(self, entries: Entries) -> Slots:

@@ -248,10 +248,9 @@ class SessionStore:
             keys = [self._key_at(slot) for slot in slots.tolist()]
             yield slots, Entries(PaneId(end, end), keys, [[cell[slots] for cell in cells] for cells in self._cells])
 
-    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> bool:  # noqa: ARG002 - sessions are not in panes
+    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> None:  # noqa: ARG002 - sessions are not in panes
         """Has what lies in these slots now written again with the next commit."""
         self._dirty[slots[self._live[slots]]] = True
-        return True
 
     def load(self, entries: Entries) -> Slots:
         """Sets rows to absolute values (restore), each in the place of those of its key that it touches. Gives their slots."""

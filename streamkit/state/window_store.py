@@ -298,12 +298,11 @@ class WindowStore:
                 pane.has_dirty = False
                 yield slots, pane.entries(pane_id, slots)
 
-    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> bool:
-        """Has these rows written again with the next commit; False if the pane is closed."""
+    def mark_dirty(self, pane_id: PaneId, slots: Slots) -> None:
+        """Has these rows written again with the next commit; nothing if the pane is closed."""
         pane = self._panes.get(pane_id)
         if pane is not None:
             pane.mark(slots)
-        return pane is not None
 
     def load(self, entries: Entries) -> Slots:
         """Sets rows to absolute values (restore); later calls override earlier ones. Gives their slots."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def streamkit_kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
     """A real Kafka: the one that KAFKA_BOOTSTRAP_SERVERS names, else a container. Which of them is printed."""
     from streamkit.errors import StreamkitError  # noqa: PLC0415 - a run that asks for no fixture loads nothing
-    from streamkit.testing.containers.broker import kafka  # noqa: PLC0415
+    from streamkit.testing.containers.broker import kafka  # noqa: PLC0415 - as above
 
     with ExitStack() as stack:
         try:
@@ -35,14 +35,14 @@ def streamkit_kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
 @pytest.fixture
 def streamkit_service(streamkit_kafka: Kafka, request: pytest.FixtureRequest) -> Iterator[Callable[..., Service]]:
     """Starts a service on `streamkit_kafka`, with the arguments of `streamkit.testing.containers.service`."""
-    from streamkit.testing.containers.replicas import service  # noqa: PLC0415
+    from streamkit.testing.containers.replicas import service  # noqa: PLC0415 - as above
 
     with ExitStack() as stack:
         started: list[Service] = []
 
-        def start(*arguments: object, **options: object) -> Service:
-            run = partial(service, *arguments, kafka=streamkit_kafka, report=partial(_print, request.config))  # type: ignore[arg-type]
-            started.append(stack.enter_context(run(**options)))  # type: ignore[arg-type]
+        def start(*arguments: Any, **options: Any) -> Service:
+            run = partial(service, *arguments, kafka=streamkit_kafka, report=partial(_print, request.config))
+            started.append(stack.enter_context(run(**options)))
             return started[-1]
 
         yield start

@@ -335,7 +335,7 @@ def begin_restore(task: StubTask, client: ConfluentClient, admin) -> Restore:
     deadline = time.monotonic() + 30
     while True:
         try:
-            return Restore([task], client, admin, SystemClock(), 60.0, Recorder())  # type: ignore[list-item]
+            return Restore([task], client, admin, SystemClock(), 60.0, Recorder())
         except RetriableError:
             assert time.monotonic() < deadline
 

@@ -133,7 +133,7 @@ class Workers:
             for worker in self.by_name.values():
                 if worker.alive:
                     worker.held = True
-                    worker.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
+                    worker.process.send_signal(signal.SIGCONT)
                     self._end(worker, signal.SIGABRT)
 
     # ---- what they said

@@ -248,4 +248,4 @@ def test_nothing_is_left_behind(docker, project: Project):
 
 
 def _pid_of(running: Service) -> int:
-    return running._replicas[0]._process.pid  # type: ignore[attr-defined]
+    return running._replicas[0]._process.pid

@@ -158,8 +158,8 @@ def test_nothing_is_asked_or_read_inside_a_rebalance_callback() -> None:
 
         return checked
 
-    worker._consumer.poll = polled  # type: ignore[method-assign]
-    worker._consumer.committed = outside(worker._consumer.committed)  # type: ignore[method-assign]
+    worker._consumer.poll = polled
+    worker._consumer.committed = outside(worker._consumer.committed)
     admin: Any = worker._admin
     for name in ("start_offsets", "end_offsets"):
         setattr(admin, name, outside(getattr(admin, name)))

@@ -104,7 +104,7 @@ def test_an_abort_that_repeats_itself_stops_the_worker_although_restored_time_wa
         aborts += 1
         raise BrokenError("refused", code="REFUSED", call="produce")
 
-    worker._transaction.produce_many = refuse  # type: ignore[method-assign,assignment]
+    worker._transaction.produce_many = refuse
     put(rig, "events", "k", 0, 1300)
     with pytest.raises(BrokenError):
         rig.settle()
@@ -134,11 +134,11 @@ def test_a_slow_commit_puts_the_next_one_off_by_less_than_the_broker_waits() -> 
         rig.clock.advance(14.0)
         flush(timeout)
 
-    producer.flush = slow  # type: ignore[method-assign]
+    producer.flush = slow
     put(rig, "events", "k", 0, 1000)
     while not worker.step(0.0).committed:
         pass
-    producer.flush = flush  # type: ignore[method-assign]
+    producer.flush = flush
     put(rig, "events", "k", 0, 1300)
     rig.clock.advance(rig.settings.transaction_timeout_ms / 4000)
     rig._rest()
@@ -186,14 +186,14 @@ def test_a_producer_that_cannot_begin_is_closed() -> None:
     closed = []
 
     class Refused:
-        def init_transactions(self, timeout: float) -> None:  # noqa: ARG002
+        def init_transactions(self, timeout: float) -> None:  # noqa: ARG002 - a producer's signature
             raise FatalError("no", code="NO", call="init_transactions")
 
         def close(self) -> None:
             closed.append(self)
 
     rig = Rig(windows(), 1)
-    transaction = Transaction(Refused, rig.clock, rig.settings, rig.events)  # type: ignore[arg-type]
+    transaction = Transaction(Refused, rig.clock, rig.settings, rig.events)
     with pytest.raises(FatalError):
         transaction.producer()
     assert len(closed) == 1

@@ -47,7 +47,7 @@ def steps(rig: Rig, seconds: float, before: Callable[[], None] = lambda: None) -
 def test_a_consumer_that_delivers_nothing_although_there_are_records() -> None:
     rig = started()
     worker = rig.processes["a"].worker
-    worker._consumer.poll = lambda *_: Polled()  # type: ignore[method-assign]
+    worker._consumer.poll = lambda *_: Polled()
     send(rig)
     says = r"events-0 is assigned .* up to offset 2, .* still at offset 1 .* offset 1 can be read"
     with pytest.raises(StalledError, match=says) as caught:
@@ -84,7 +84,7 @@ def test_a_task_that_can_never_be_started() -> None:
     def pending(*_: object) -> object:
         raise RetriableError("offsets are pending", code="UNSTABLE_OFFSET_COMMIT", call="committed")
 
-    worker._consumer.committed = pending  # type: ignore[method-assign,assignment]
+    worker._consumer.committed = pending
     with pytest.raises(StalledError, match="no task could be started for it"):
         steps(rig, 3 * BOUND_S)
 
@@ -133,11 +133,11 @@ def test_a_log_whose_end_is_control_records_is_none() -> None:
     def without_ends(most: int, timeout: float) -> Polled:
         return Polled(real(most, timeout).batches)
 
-    worker._consumer.poll = without_ends  # type: ignore[method-assign]  # a test's stand-in
+    worker._consumer.poll = without_ends
     steps(rig, 5 * BOUND_S)
     assert position(rig) < end(rig)  # it did look like records that wait
     assert rig.events.of("held-up") != []  # and was judged
-    worker._consumer.poll = real  # type: ignore[method-assign]  # a test's stand-in
+    worker._consumer.poll = real
     still_works(rig)
 
 
@@ -165,7 +165,7 @@ def test_a_broker_that_does_not_answer_is_none() -> None:
     rig = started()
     worker = rig.processes["a"].worker
     real = worker._consumer.poll
-    worker._consumer.poll = lambda *_: Polled()  # type: ignore[method-assign]
+    worker._consumer.poll = lambda *_: Polled()
     send(rig)
 
     def away() -> None:
@@ -175,7 +175,7 @@ def test_a_broker_that_does_not_answer_is_none() -> None:
     steps(rig, 3 * BOUND_S, away)
     rig.calm()
     assert (position(rig), end(rig)) == (1, 2)  # a record waited all the while
-    worker._consumer.poll = real  # type: ignore[method-assign]  # a test's stand-in
+    worker._consumer.poll = real
     still_works(rig)
 
 

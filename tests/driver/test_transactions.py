@@ -228,7 +228,7 @@ def test_a_commit_inside_a_rebalance_leaves_half_of_what_the_group_still_waits()
         return poll(most, timeout)
 
     worker._transaction._guard = Calls()
-    worker._consumer.poll = slow  # type: ignore[method-assign]
+    worker._consumer.poll = slow
     other = MemoryClient(rig.cluster, client_id="b").consumer("app")
     other.subscribe(["events"], Silent())
     other.poll(1, 0.0)

@@ -128,7 +128,7 @@ def sale(second: int, amount: int) -> Sale:
 def live(driver: sk.TestDriver) -> list[tuple[int, str]]:
     """(total, what the header says) of every update so far."""
     records = driver.cluster.read("live")
-    return [(json.loads(r.value or b"")["total"], dict(r.headers)["streamkit-result"].decode()) for r in records]  # type: ignore[union-attr]
+    return [(json.loads(r.value or b"")["total"], dict(r.headers)["streamkit-result"].decode()) for r in records]
 
 
 def test_the_header_says_early_on_time_or_late() -> None:

@@ -171,7 +171,7 @@ def test_windows_and_late_records_are_those_of_the_reference(
     grid = GRIDS[name]
     partitions, records = data.draw(inputs(keyed))
     expected = sessions if isinstance(grid, Gap) else windowed
-    reference = expected(records, grid, OUT_OF_ORDERNESS_MS, partitions)  # type: ignore[operator]
+    reference = expected(records, grid, OUT_OF_ORDERNESS_MS, partitions)
     rig = Rig(make_app(grid, keyed), partitions, max_records=max_records)
     play(rig, chaos, [append(rig, record) for record in records])
     check_open(rig, reference, grid, keyed)

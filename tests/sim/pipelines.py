@@ -69,7 +69,7 @@ class Pipeline:
     def inputs(self, rng: random.Random) -> Sequence[Input]:
         return draw_inputs(rng, self.load)
 
-    def number_of(self, record: LogRecord) -> int | None:  # noqa: ARG002
+    def number_of(self, record: LogRecord) -> int | None:  # noqa: ARG002 - most pipelines do not carry it
         return None
 
     def expected(self, world: World) -> int:
@@ -84,7 +84,7 @@ class Pipeline:
     def check(self, world: World) -> Verdict:
         return final_results(self.reference(world), self.found(world))
 
-    def glance(self, world: World) -> Verdict:  # noqa: ARG002
+    def glance(self, world: World) -> Verdict:  # noqa: ARG002 - most have nothing to look at
         """Looked at in the midst of a run, when no transaction is just being ended."""
         return Verdict()
 

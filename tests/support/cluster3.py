@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs do not say what they re-export
@@ -37,7 +38,7 @@ class ProxiedKafka(LocalKafka):
         self.proxy = Proxy()
         self.down: set[int] = set()  # killed, or stopped
         self._behind = [0] * NODES
-        self._front = [self.proxy.listen(node, lambda node=node: self._address(node)) for node in self._each_node()]  # type: ignore[misc]
+        self._front = [self.proxy.listen(node, partial(self._address, node)) for node in self._each_node()]
 
     def _address(self, node: int) -> tuple[str, int]:
         return "127.0.0.1", self._behind[node - 1]

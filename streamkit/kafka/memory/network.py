@@ -47,7 +47,7 @@ class Direct:
     def send(self, client_id: str, request: str, deliver: Callable[[], R]) -> R:  # noqa: ARG002 - no fault is chosen by them
         return deliver()
 
-    def wait(self, client_id: str, seen: int, deadline: float) -> bool:  # noqa: ARG002
+    def wait(self, client_id: str, seen: int, deadline: float) -> bool:  # noqa: ARG002 - all clients alike
         if not self._waits:
             return False
         broker = self._broker

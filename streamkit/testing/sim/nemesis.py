@@ -1,9 +1,12 @@
 """Brings the faults of a run upon it: at their moment, or at the request that they wait for."""
 
+# ruff: noqa: ARG001, ARG002 - whatever a fault does is called with the same arguments
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from streamkit.kafka.memory.server.log import Segment
@@ -68,7 +71,7 @@ class Nemesis:
             "end-repeated": _end_repeated,
         }
         for fault in faults:
-            self._world.scheduler.at(fault.at, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
+            self._world.scheduler.at(fault.at, partial(self._begin, fault))
             self.busy_until(fault.at)
 
     def busy_until(self, when: float) -> None:
@@ -140,14 +143,14 @@ class Nemesis:
         self._world.trace.coverage[f"stop:{request}"] += 1
         process.freeze(fault.seconds)
 
-    def _slow(self, fault: Fault, process: Process, request: str) -> None:  # noqa: ARG002
+    def _slow(self, fault: Fault, process: Process, request: str) -> None:
         process.freeze(fault.seconds, all_threads=False)
 
-    def _cut_at(self, fault: Fault, process: Process, request: str) -> None:  # noqa: ARG002
+    def _cut_at(self, fault: Fault, process: Process, request: str) -> None:
         """From this request on nothing gets through."""
         process.no_requests_until = self._world.scheduler.now + fault.seconds
 
-    def _hang(self, fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG002
+    def _hang(self, fault: Fault, process: Process, request: str) -> Fate:
         self.busy_until(self._world.scheduler.now + self._world.patience_s)
         return Fate(parks=True)
 
@@ -189,7 +192,7 @@ class Nemesis:
     def _leaders_move(self, fault: Fault) -> None:
         self._world.cluster.move_leaders(fault.seconds)
 
-    def _clean(self, fault: Fault) -> None:  # noqa: ARG002
+    def _clean(self, fault: Fault) -> None:
         """Every log begins a new segment, and what lies before it is compacted as its topic says."""
         now_ms = self._world.clock.now_ms()
         for topic in self._world.cluster.broker.topics.values():
@@ -210,7 +213,7 @@ class Nemesis:
         for number, name in enumerate(self._world.names()):
             self._world.scheduler.at(
                 now + number * 3 * fault.seconds,
-                lambda name=name: self._restart_gracefully(name, fault.seconds),  # type: ignore[misc]
+                partial(self._restart_gracefully, name, fault.seconds),
             )
         self.busy_until(now + 3 * fault.seconds * len(self._world.names()))
 
@@ -237,16 +240,16 @@ class Nemesis:
             self._world.scheduler.at(self._world.scheduler.now + fault.seconds, lambda: self._world.remove_member(name))
 
 
-def _delayed(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001
+def _delayed(fault: Fault, process: Process, request: str) -> Fate:
     return Fate(loses_request=True, late_by=fault.seconds)
 
 
-def _end_delayed(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001
+def _end_delayed(fault: Fault, process: Process, request: str) -> Fate:
     """Late by a time, or just when the next transaction is under way, which is when it does harm."""
     return Fate(loses_request=True, late_by=fault.seconds, late_before=_within_the_next(fault))
 
 
-def _end_repeated(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001
+def _end_repeated(fault: Fault, process: Process, request: str) -> Fate:
     return Fate(loses_answer=True, late_by=REQUEST_TIMEOUT_S + fault.seconds, late_before=_within_the_next(fault))
 
 
@@ -254,7 +257,7 @@ def _within_the_next(fault: Fault) -> str:
     return ("", "TxnOffsetCommit", "Produce")[int(1000 * fault.at) % 3]
 
 
-def _repeated(fault: Fault, process: Process, request: str) -> Fate:  # noqa: ARG001
+def _repeated(fault: Fault, process: Process, request: str) -> Fate:
     """The broker acts, the client hears nothing and sends it again, and one of the two comes once more later. (Without the client
     knowing it nothing is repeated: TCP sees to that.)"""
     return Fate(loses_answer=True, late_by=REQUEST_TIMEOUT_S + fault.seconds)

@@ -105,7 +105,7 @@ class Service:
     def _is_direct(self, topic: str) -> bool:
         return not any(part.reads for part in self.app.parts for sink in part.sinks if sink.topic.name == topic)
 
-    def expected(self, world: World) -> int:  # noqa: ARG002
+    def expected(self, world: World) -> int:  # noqa: ARG002 - of a scenario
         return 0  # the end of the input says when all is done
 
     def is_over(self, world: World) -> bool:
@@ -138,7 +138,7 @@ class Service:
         sinks = [sink for part in self.app.parts for sink in part.sinks if sink.topic.name == topic]
         return any(_is_behind_updates(sink) for sink in sinks)
 
-    def glance(self, world: World) -> Verdict:  # noqa: ARG002
+    def glance(self, world: World) -> Verdict:  # noqa: ARG002 - nothing is known of a user's app before the end
         return Verdict()
 
     def check(self, world: World) -> Verdict:

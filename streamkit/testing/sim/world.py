@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from streamkit.config import EngineSettings
@@ -200,7 +201,7 @@ class World:
     def _transactional_ids(self) -> list[str]:
         return sorted({f"{self.topology.plan.app}-{slot.instance}-0" for slot in self._slots.values()})
 
-    def _defer(self, what: str, action: Callable[[], None]) -> None:  # noqa: ARG002
+    def _defer(self, what: str, action: Callable[[], None]) -> None:  # noqa: ARG002 - all markers alike
         """Brokers write each marker when they come to it."""
         self.observer.decided()
         self.scheduler.at(self.scheduler.now + self._rng.random() * self._marker_s, action)
@@ -269,7 +270,7 @@ class World:
             name = self.name_of(number)
             self._start(Slot(name, name), self._rng.uniform(0.0, 0.5))
         for one in self.inputs:
-            self.scheduler.at(one.at, lambda one=one: self._append(one))  # type: ignore[misc]
+            self.scheduler.at(one.at, partial(self._append, one))
         self._time_of_the_broker()
 
     def run(self) -> Outcome:

@@ -113,9 +113,9 @@ def test_time_is_monotone_and_never_ahead_of_an_active_input_that_was_always_act
     always_active, reached = set("abc"), NO_TIME
     for kind, name, value in steps:
         if kind == "advance":
-            time.advance(name, value)  # type: ignore[arg-type]
+            time.advance(name, value)
         else:
-            time.set_state(name, value)  # type: ignore[arg-type]
+            time.set_state(name, value)
             always_active.discard(name)
         now = time.watermark()
         assert now >= reached

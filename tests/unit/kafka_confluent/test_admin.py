@@ -82,6 +82,6 @@ def test_a_topic_that_was_deleted_again_is_asked_for_once():
     brokers = Brokers(False, True)
     admin = admin_over(brokers)
     admin.create_topics([NewTopic("bids", 1)], 5)
-    brokers.list_topics = lambda **_: SimpleNamespace(topics={})  # type: ignore[method-assign]
+    brokers.list_topics = lambda **_: SimpleNamespace(topics={})
     admin.delete_topics(["bids"], 5)
     assert admin.describe_topics(["bids"], 5) == {"bids": None}

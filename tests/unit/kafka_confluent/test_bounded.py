@@ -38,7 +38,7 @@ def test_a_call_that_never_returns_is_left_behind_in_time():
     ever = threading.Event()
     started = time.monotonic()
     with pytest.raises(NeverReturnedError):
-        bounded(ever.wait, 0.2, "a call")  # type: ignore[arg-type]
+        bounded(ever.wait, 0.2, "a call")
     assert time.monotonic() - started < 2
     (left,) = [thread for thread in threading.enumerate() if thread.name == "a call"]
     assert left.daemon  # the process can end without it

@@ -27,7 +27,7 @@ class Lossy(Direct):
     def __post_init__(self) -> None:
         super().__init__(self.cluster.broker)
 
-    def send(self, client_id: str, request: str, deliver: Callable[[], R]) -> R:  # noqa: ARG002
+    def send(self, client_id: str, request: str, deliver: Callable[[], R]) -> R:  # noqa: ARG002 - whoever sends
         self.sent.append(request)
         if request in self.late:
             self.late.remove(request)

@@ -31,6 +31,6 @@ def test_the_bounds_are_asked_for_shortly_whatever_the_deadline_of_the_restore()
     task, admin = SimpleNamespace(id=TaskId("bids", 0), changelog_topics=lambda: ["changelog"]), SilentAdmin()
     client = SimpleNamespace(describe=lambda: "nowhere")
     with pytest.raises(RetriableError):
-        Restore([task], client, admin, ManualClock(), 120.0, Recorder())  # type: ignore[list-item,arg-type]
+        Restore([task], client, admin, ManualClock(), 120.0, Recorder())
     assert admin.waited
     assert max(admin.waited) <= 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.memory.server.broker import Broker, Ended
 from streamkit.kafka.memory.server.log import Marker, ProducerId
@@ -49,8 +51,8 @@ def _write_markers(broker: Broker, transaction: Transaction, *, commit: bool) ->
             broker.tell(Ended(transaction.transactional_id, producer, commit, group_id, offsets))
 
     for tp in list(transaction.partitions):
-        broker.defer(f"marker {tp}", lambda tp=tp: end_partition(tp))  # type: ignore[misc]
+        broker.defer(f"marker {tp}", partial(end_partition, tp))
     for group_id in list(transaction.groups):
-        broker.defer(f"marker {group_id}", lambda group_id=group_id: end_offsets(group_id))  # type: ignore[misc]
+        broker.defer(f"marker {group_id}", partial(end_offsets, group_id))
     if transaction.state in PREPARED:
         broker.transactions.complete_if_written(transaction)  # there may be nothing to write
