@@ -224,7 +224,7 @@ class AggregateOperator(Operator):
         start_ms, end_ms = self._bounds(entries)
         columns = _key_columns(self.node, entries)
         for name, instants in (("window_start", start_ms), ("window_end", end_ms)):
-            columns[name] = Column(instants * 1000, None, Kind.DATETIME)
+            columns[name] = Column(_micros(instants), None, Kind.DATETIME)
         columns |= dict(zip(self.node.outputs, self.store.results(entries), strict=True))
         # Behind the frontier, always: what is downstream has closed all that the frontier had passed.
         timestamps = np.minimum(end_ms - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
@@ -257,6 +257,13 @@ def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:
     return {
         name: column_from(part, name, Field(kind, nullable=True)) for name, part, kind in zip(names, parts, kinds, strict=True)
     }
+
+
+def _micros(instants: Int64s) -> Int64s:
+    """Of milliseconds. One instant for all rows stays one: it is then encoded once, not for every row (60 ns)."""
+    if len(instants) and instants.strides == (0,):
+        return np.broadcast_to(np.int64(instants[0] * 1000), len(instants))
+    return instants * 1000
 
 
 def _slice(column: Column, part: slice) -> Column:

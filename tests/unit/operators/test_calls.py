@@ -91,6 +91,12 @@ def test_a_batch_takes_some_hundred_calls_with_its_commits(keyed: str, limit: in
     assert sum(found.values()) < limit, found.most_common(20)
 
 
+def test_the_bounds_of_a_window_are_encoded_once_for_all_its_results() -> None:
+    found = calls_with("record-key", RECORDS, minutes=10)
+    assert found["/serdes/json_columns.py:columns_to_json.<locals>.encode_columns"] > 0  # windows closed
+    assert found["/serdes/json_columns.py:_encoded_instants"] == 0  # a text for each row
+
+
 def test_the_measure_sees_a_call_for_each_record() -> None:
     """An untyped row is made into a model record by record."""
     app = sk.App("app")
