@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from streamkit.app import App
     from streamkit.config import EngineSettings
     from streamkit.dsl.aggregates import collect, count, count_distinct, first, last, max, mean, min, stddev, sum, variance
-    from streamkit.dsl.event_time import event_time
+    from streamkit.dsl.event_time import ascending, event_time, watermark_field
     from streamkit.dsl.stream import KeyedStream, Stream
     from streamkit.dsl.windowed import Aggregated, WindowedStream
     from streamkit.dsl.windows import calendar, cumulating, hopping, session, tumbling
+    from streamkit.eventtime.generators import WatermarkGenerator
     from streamkit.plan.topic import Topic
     from streamkit.record.model import Model, Record, Row
     from streamkit.serdes.avro import avro
@@ -40,7 +41,10 @@ _HOMES = {
     "Stream": "dsl.stream",
     "TestDriver": "testing.driver",
     "Topic": "plan.topic",
+    "WindowExplanation": "runtime.explanation",
+    "WatermarkGenerator": "eventtime.generators",
     "WindowedStream": "dsl.windowed",
+    "ascending": "dsl.event_time",
     "avro": "serdes.avro",
     "calendar": "dsl.windows",
     "collect": "dsl.aggregates",
@@ -61,6 +65,7 @@ _HOMES = {
     "variance": "dsl.aggregates",
 }
 
+    "watermark_field": "dsl.event_time",
 __all__ = [
     "Aggregated",
     "App",
@@ -75,7 +80,9 @@ __all__ = [
     "Topic",
     "WindowedStream",
     "avro",
+    "WatermarkGenerator",
     "calendar",
+    "ascending",
     "collect",
     "count",
     "count_distinct",
@@ -97,6 +104,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    "watermark_field",
     if name == "errors":
         return importlib.import_module("streamkit.errors")
     home = _HOMES.get(name)

@@ -1,4 +1,4 @@
-"""The watermark of one source partition, by bounded out-of-orderness.
+"""The watermark of one source partition, by bounded out-of-orderness (generators.py has those that follow another rule).
 
 After records with largest event time m the watermark is W = m - d - 1, with d the out-of-orderness: no record with a
 timestamp <= W is expected any more. (Flink's bounded-out-of-orderness rule.) It never goes back, and it is a function of that
@@ -39,6 +39,15 @@ class PartitionWatermark:
         if self.max_timestamp == NO_TIME:
             return NO_TIME
         return self.max_timestamp - self.out_of_orderness_ms - 1
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """What a position must hold beside ``max_timestamp`` so that the watermark can go on from there."""
+        return ()
+
+    def restore(self, max_timestamp: int, kept: tuple[int, ...]) -> None:  # noqa: ARG002 - there is nothing more to it
+        """Goes on from what was stored with a position."""
+        self.max_timestamp = max_timestamp
 
     def too_far_ahead(self, timestamps: Int64s, max_future_ms: int) -> Int64s:
         """The indices of records that are further ahead of the latest one before them than this; those do not count as before

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamkit.errors import DecodeError, EventTimeError, RecordError
+from streamkit.errors import DecodeError, EventTimeError, RecordError, UserFunctionError
 from streamkit.eventtime.duration import duration_text
-from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP, PartitionWatermark
+from streamkit.eventtime.generators import FieldWatermark, GeneratedWatermark
+from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP, NO_TIME, PartitionWatermark
 from streamkit.kafka.client import RecordBatch
 from streamkit.operators import rows
 from streamkit.operators.event_time import milliseconds_of, scalar_ms
@@ -27,6 +28,8 @@ Int64s = npt.NDArray[np.int64]
 
 _FAILURES = (*DECODE_ERRORS, TypeError)  # a null where bytes are expected is a TypeError
 _NO_TIMES = np.int64(0)
+
+_SENSIBLE_FROM, _SENSIBLE_TO = 315_532_800_000, 4_102_444_800_000  # 1980 and 2100
 
 BLOCK_RECORDS = 48
 """From so many records on a block of values is read at once: below, what it costs once is more than it saves."""
@@ -59,6 +62,7 @@ class SourceReader(Operator):
         self._decode_columns = columns_decoder(decoding)
         self._decode_all = decoding.value.decoder(None)
         self._event_time = event_time
+        self._told_by = event_time.watermark if isinstance(event_time.watermark, FieldWatermark) else None
         self._failures = failures
 
     def read(self, fetched: RecordBatch, watermark: PartitionWatermark) -> Batch | None:
@@ -66,6 +70,8 @@ class SourceReader(Operator):
         batch = self._decoded(fetched)
         if self._decoding.decode_keys_now and len(batch):
             batch = self._with_valid_keys(batch)
+        if self._told_by is not None and len(batch):
+            batch, _ = self._field_times(batch, self._told_by.field, "watermark field")
         if not len(batch):
             return None
         batch, timestamps = self._timed(batch)
@@ -73,8 +79,10 @@ class SourceReader(Operator):
             batch, timestamps = self._not_too_far(batch, timestamps, watermark, self._event_time.max_future_ms)
         if not len(batch):
             return None
+        if self._told_by is not None:
+            return self._with_told_watermarks(batch, timestamps, watermark, self._told_by.field)
         batch.timestamps = timestamps
-        batch.watermarks = watermark.observe(timestamps)
+        batch.watermarks = self._observed(batch, timestamps, watermark)
         return batch
 
     # ---- values
@@ -159,19 +167,19 @@ class SourceReader(Operator):
         if by is None:
             return self._in_range(batch, batch.timestamps, "the record has no Kafka timestamp")
         if isinstance(by, str):
-            batch, (milliseconds, valid) = self._field_times(batch, by)
+            batch, (milliseconds, valid) = self._field_times(batch, by, "event time field")
             return self._in_range(batch, milliseconds, f"event time field '{by}' is null", valid)
         results, batch = rows.run(_as_milliseconds(by), batch.rows(), batch, self._label, self._failures, EventTimeError)
         return self._in_range(batch, np.fromiter(results, np.int64, len(results)), "")
 
-    def _field_times(self, batch: Batch, by: str) -> tuple[Batch, Times]:
+    def _field_times(self, batch: Batch, by: str, what: str) -> tuple[Batch, Times]:
         def times(batch: Batch) -> Times:
             return _milliseconds(batch.column(by), self._schema, by)
 
         try:
             return batch, times(batch)
         except _FAILURES:  # untyped values: any of them may be no time
-            batch = self._each(batch, times, EventTimeError, f"event time field '{by}': ")
+            batch = self._each(batch, times, EventTimeError, f"{what} '{by}': ")
             return batch, times(batch)
 
     def _in_range(
@@ -186,7 +194,7 @@ class SourceReader(Operator):
             return batch, timestamps
         for index in np.flatnonzero(~good).tolist():
             absent = self._event_time.by is None or (valid is not None and not valid[index])
-            reason = missing if absent else f"event time {timestamps[index]} ms is outside the years 101 to 9899"
+            reason = missing if absent else f"event time {_out_of_range(int(timestamps[index]))}"
             self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
         kept = np.flatnonzero(good)
         return batch.take(kept), timestamps[kept]
@@ -206,6 +214,52 @@ class SourceReader(Operator):
             self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
         kept = np.delete(np.arange(len(batch)), ahead)
         return batch.take(kept), timestamps[kept]
+
+    # ---- watermarks
+
+    def _observed(self, batch: Batch, timestamps: Int64s, watermark: PartitionWatermark) -> Int64s | None:
+        """A rule of the user's that fails stops the service: without it there is no time, and no record is at fault."""
+        try:
+            return watermark.observe(timestamps)
+        except Exception as cause:
+            raise UserFunctionError(f"watermark: {rows.describe(cause)}", **place(batch, 0, self._label)) from cause
+
+    def _with_told_watermarks(self, batch: Batch, timestamps: Int64s, watermark: PartitionWatermark, field: str) -> Batch | None:
+        """With those that the records bring along. One that cannot be is rejected with its record before it has any effect."""
+        told, valid = _milliseconds(batch.column(field), self._schema, field)
+        good = (told >= MIN_TIMESTAMP) & (told <= MAX_TIMESTAMP)
+        max_future_ms = self._event_time.max_future_ms
+        if max_future_ms is not None:
+            good &= told <= timestamps + max_future_ms
+        if valid is not None:
+            good |= ~valid
+        for index in np.flatnonzero(~good).tolist():
+            reason = f"watermark field '{field}': {_out_of_range(int(told[index]))}"
+            if MIN_TIMESTAMP <= told[index] <= MAX_TIMESTAMP:
+                reason = (
+                    f"watermark field '{field}': {_instant_text(told[index])} is more than max_future "
+                    f"({duration_text(max_future_ms or 0)}) ahead of the event time of its record"
+                )
+            self._failures.reject(EventTimeError(reason, **place(batch, index, self._label)))
+        told = told if valid is None else np.where(valid, told, NO_TIME)
+        if not bool(good.all()):
+            kept = np.flatnonzero(good)
+            batch, timestamps, told = batch.take(kept), timestamps[kept], told[kept]
+        if not len(batch):
+            return None
+        assert isinstance(watermark, GeneratedWatermark)  # noqa: S101 - layout.py makes it so
+        batch.timestamps = timestamps
+        batch.watermarks = watermark.observe_told(timestamps, told)
+        return batch
+
+
+def _out_of_range(milliseconds: int) -> str:
+    """With what it probably is: a count of smaller units, whose time in milliseconds is a sensible one."""
+    text = f"{milliseconds} ms is outside the years 101 to 9899"
+    for unit, per_ms in (("microseconds", 1_000), ("nanoseconds", 1_000_000)):
+        if _SENSIBLE_FROM <= milliseconds // per_ms < _SENSIBLE_TO:
+            return f"{text}. It looks like {unit}: as such it is {_instant_text(milliseconds // per_ms)}. Divide it by {per_ms:,}"
+    return text
 
 
 def _instant_text(milliseconds: int) -> str:

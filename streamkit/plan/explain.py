@@ -108,6 +108,8 @@ def _topic_written(app: str, node: Sink | Repartition) -> str:
 def _event_time(event_time: EventTime) -> str:
     by = event_time.by
     parts = ["event time: " + ("Kafka timestamp" if by is None else by if isinstance(by, str) else f"{describe(by)}()")]
+    if event_time.watermark is not None:
+        parts.append(f"watermark: {event_time.watermark}")
     if event_time.out_of_orderness_ms:
         parts.append(f"out of orderness {duration_text(event_time.out_of_orderness_ms)}")
     if event_time.idle_after_ms is not None:

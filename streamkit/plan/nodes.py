@@ -19,6 +19,7 @@ import polars as pl
 
 from streamkit.errors import DeclarationError, SchemaError
 from streamkit.eventtime.duration import duration_text
+from streamkit.eventtime.generators import Watermarks
 from streamkit.eventtime.windows import SessionWindow, Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.topic import Topic
@@ -31,7 +32,8 @@ class EventTime:
     """Where the event time of a source comes from, and how its watermark follows.
 
     ``by`` None is the Kafka timestamp; a name is a field (datetime, or int in milliseconds since 1970 UTC); a function gets
-    the row and returns milliseconds or a datetime. ``out_of_orderness_ms`` is d in W = max(ts) - d - 1.
+    the row and returns milliseconds or a datetime. ``out_of_orderness_ms`` is d in W = max(ts) - d - 1, unless ``watermark``
+    has another rule.
     """
 
     by: str | Callable[[Any], Any] | None = None
@@ -39,6 +41,7 @@ class EventTime:
     idle_after_ms: int | None = None
     max_future_ms: int | None = None
     advance_when_idle_ms: int | None = None
+    watermark: Watermarks | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from streamkit.eventtime.generators import FieldWatermark
 from streamkit.plan.expressions import root_names
 from streamkit.plan.nodes import (
     Filter,
@@ -76,10 +77,11 @@ def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
 
 
 def _with_event_time(node: Node, fields: Fields) -> Fields:
-    if not isinstance(node, Source) or node.event_time.by is None:
+    if not isinstance(node, Source):
         return fields
-    by = node.event_time.by
-    return _union(fields, frozenset([by])) if isinstance(by, str) else None
+    by, rule = node.event_time.by, node.event_time.watermark
+    named = frozenset([by]) if isinstance(by, str) else NOTHING if by is None else None
+    return _union(fields, _union(named, frozenset([rule.field]) if isinstance(rule, FieldWatermark) else NOTHING))
 
 
 def _roots(expressions: Iterable[pl.Expr]) -> Fields:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from streamkit.errors import TopicError
+from streamkit.eventtime.generators import GeneratedWatermark
 from streamkit.eventtime.inputs import TaskTime
 from streamkit.eventtime.watermark import PartitionWatermark
 from streamkit.eventtime.windows import Window
@@ -13,7 +14,7 @@ from streamkit.kafka.client import TopicInfo, TopicPartition
 from streamkit.operators.chain import build_chain
 from streamkit.operators.operator import Failures, Output
 from streamkit.plan import names
-from streamkit.plan.nodes import Globally, Repartition
+from streamkit.plan.nodes import EventTime, Globally, Repartition
 from streamkit.plan.topology import SubTopology, Topology
 from streamkit.runtime.decide.topics import Use
 from streamkit.runtime.task import InputName, InputPosition, Task, TaskId
@@ -116,8 +117,7 @@ class Layout:
     def longest_open_ms(self) -> int:
         """How far time may have to move until every window is closed: through windows over windows, the sum of all."""
         stores = [store for part in self.topology.parts for store in part.stores]
-        disorder = [source.event_time.out_of_orderness_ms for part in self.topology.parts for source in part.sources]
-        return sum(store.window.longest_ms + store.window.grace_ms for store in stores) + max(disorder, default=0)
+        return sum(store.window.longest_ms + store.window.grace_ms for store in stores)
 
     def windows_behind(self, repartition: Repartition) -> tuple[Window, ...]:
         """The windows that wait for time through this repartition topic."""
@@ -133,7 +133,7 @@ class Layout:
             event_time = sources.get(tp.topic)
             positions[tp] = InputPosition(
                 tp,
-                watermark=None if event_time is None else PartitionWatermark(event_time.out_of_orderness_ms),
+                watermark=None if event_time is None else _watermark(event_time),
                 idle_after_ms=None if event_time is None else event_time.idle_after_ms,
             )
         timed: list[InputName] = [tp for tp in inputs if tp.topic in sources]
@@ -148,3 +148,10 @@ class Layout:
             advance_when_idle_ms=None if not waits or None in waits else max(wait for wait in waits if wait is not None),
             keeps_time=self._keeps_time(part),
         )  # fmt: skip
+
+
+def _watermark(event_time: EventTime) -> PartitionWatermark:
+    """Of a partition of which nothing was read."""
+    if event_time.watermark is None:
+        return PartitionWatermark(event_time.out_of_orderness_ms)
+    return GeneratedWatermark(0, rule=event_time.watermark)

@@ -58,7 +58,7 @@ class Quiet:
                 silence = _Silence(now, furthest, stands, stands)
             silent[task.id] = silence
             passed_ms = int((now - silence.since) * 1000) // _STEP_MS * _STEP_MS
-            to = min(silence.base + passed_ms, furthest + task.advance_when_idle_ms + self._limit_ms)
+            to = min(silence.base + passed_ms, furthest + _lag_ms(task) + task.advance_when_idle_ms + self._limit_ms)
             if passed_ms >= task.advance_when_idle_ms and to > silence.moved_to:
                 due.append((task, silence, to))
         self._silent = silent
@@ -82,6 +82,12 @@ class Quiet:
                 self._instrument.event("time-moves-on", tasks=[str(task.id)])
             silence.moved_to = to
             task.time.restore(to)
+
+
+def _lag_ms(task: Task) -> int:
+    """How far a watermark is behind the latest record of its partition: a window of that is open, too."""
+    marks = [p.watermark for p in task.inputs.values() if p.watermark is not None and p.watermark.watermark != NO_TIME]
+    return max((max(0, mark.max_timestamp - mark.watermark) for mark in marks), default=0)
 
 
 def _position(position: InputPosition) -> int:

@@ -295,7 +295,7 @@ class TakeOver:
         if committed is not None:
             task.last_committed[position.tp] = committed
         if position.watermark is not None:
-            position.watermark.max_timestamp = decision.metadata.max_timestamp
+            position.watermark.restore(decision.metadata.max_timestamp, decision.metadata.watermark)
             task.time.advance(position.tp, position.watermark.watermark)
 
     def _tell_assigned(self, tasks: Iterable[TaskId]) -> None:

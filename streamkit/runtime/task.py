@@ -242,6 +242,7 @@ class Task:
                     ended,
                     state_commit,
                     position.end,
+                    () if position.watermark is None else position.watermark.kept,
                     stores,
                 ).encode(),
                 position.leader_epoch,

@@ -146,6 +146,8 @@ def test_state_is_not_compared_with_positions_of_the_first_format() -> None:
         ENDED,
         OffsetMetadata(-62_135_596_800_000, 2**40),
         OffsetMetadata(1_000, 7, ended=True, state_commit=0, end=0, stores=("a",)),
+        OffsetMetadata(1_000, 7, watermark=(2**32 - 1, -(2**62), 0)),
+        OffsetMetadata(1_000, 7, stores=("a", "b"), watermark=(2**32 - 1, *(-(2**63) for _ in range(17)))),
         OffsetMetadata(1_000, 2**40, state_commit=2**40, end=2**62, stores=tuple(f"a-store-with-a-name-{n}" for n in range(20))),
     ],
 )
@@ -172,6 +174,8 @@ def test_metadata_comes_back_and_is_small_ascii(metadata: OffsetMetadata) -> Non
         "sk2;1;2;;-1;;",
         "sk2;1;2;;;x;",
         "sk2;1;2;;;;a;b",
+        "sk2;1;2;;;;a;1,",
+        "sk2;1;2;;;;a;",
     ],
 )
 def test_metadata_that_is_not_ours_is_an_error(text: str) -> None:
