@@ -63,9 +63,9 @@ _HOMES = {
     "sum": "dsl.aggregates",
     "tumbling": "dsl.windows",
     "variance": "dsl.aggregates",
+    "watermark_field": "dsl.event_time",
 }
 
-    "watermark_field": "dsl.event_time",
 __all__ = [
     "Aggregated",
     "App",
@@ -78,11 +78,11 @@ __all__ = [
     "Stream",
     "TestDriver",
     "Topic",
-    "WindowedStream",
-    "avro",
     "WatermarkGenerator",
-    "calendar",
+    "WindowedStream",
     "ascending",
+    "avro",
+    "calendar",
     "collect",
     "count",
     "count_distinct",
@@ -100,11 +100,11 @@ __all__ = [
     "sum",
     "tumbling",
     "variance",
+    "watermark_field",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    "watermark_field",
     if name == "errors":
         return importlib.import_module("streamkit.errors")
     home = _HOMES.get(name)
