@@ -418,13 +418,6 @@ class Late(Unary):
 
     input: WindowAggregate
 
-    def __post_init__(self) -> None:
-        if not self.input.window.closed_by_time:
-            raise DeclarationError(
-                f"aggregate '{self.input.name}': late() of {self.input.window} would be empty, since no watermark closes its "
-                "windows: each record counts when it comes, whatever its time. Leave it out"
-            )
-
     @property
     def schema(self) -> Schema:
         return self.input.keyed.schema
