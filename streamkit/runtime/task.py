@@ -242,8 +242,8 @@ class Task:
                     ended,
                     state_commit,
                     position.end,
-                    () if position.watermark is None else position.watermark.kept,
                     stores,
+                    () if position.watermark is None else position.watermark.kept,
                 ).encode(),
                 position.leader_epoch,
             )
