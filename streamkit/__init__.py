@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streamkit.dsl.aggregates import collect, count, count_distinct, first, last, max, mean, min, stddev, sum, variance
     from streamkit.dsl.event_time import ascending, event_time, watermark_field
     from streamkit.dsl.stream import KeyedStream, Stream
+    from streamkit.dsl.timeless import count_window, global_window
     from streamkit.dsl.windowed import Aggregated, WindowedStream
     from streamkit.dsl.windows import calendar, cumulating, hopping, session, tumbling
     from streamkit.eventtime.generators import WatermarkGenerator
@@ -50,9 +51,11 @@ _HOMES = {
     "collect": "dsl.aggregates",
     "count": "dsl.aggregates",
     "count_distinct": "dsl.aggregates",
+    "count_window": "dsl.timeless",
     "cumulating": "dsl.windows",
     "event_time": "dsl.event_time",
     "first": "dsl.aggregates",
+    "global_window": "dsl.timeless",
     "hopping": "dsl.windows",
     "last": "dsl.aggregates",
     "max": "dsl.aggregates",
@@ -86,10 +89,12 @@ __all__ = [
     "collect",
     "count",
     "count_distinct",
+    "count_window",
     "cumulating",
     "errors",
     "event_time",
     "first",
+    "global_window",
     "hopping",
     "last",
     "max",

@@ -37,6 +37,12 @@ class Window(ABC):
     overlaps: ClassVar[bool] = False
     """Whether a pane counts in several windows and is kept until the last of them has closed (hopping)."""
 
+    has_bounds: ClassVar[bool] = True
+    """Whether results say from when to when their window lasted."""
+
+    closed_by_time: ClassVar[bool] = True
+    """Whether a watermark can close a window, and so a record be late."""
+
     grace_ms: int = 0
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
 from streamkit.kafka.client import Headers
 from streamkit.operators.evaluate import Evaluator
 from streamkit.operators.operator import Failures, Operator, PassOn, place
-from streamkit.operators.updates import Updates
+from streamkit.operators.updates import Telling
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
 from streamkit.record.columns import Column, column_from
@@ -74,7 +74,7 @@ class AggregateOperator(Operator):
         self.window = node.window
         self.on_close = PassOn()
         self.late = PassOn()
-        self.updates: list[Updates] = []
+        self.updates: list[Telling] = []
         self.progress = Progress()
         self._failures = failures
         self._label = node.name
@@ -101,6 +101,10 @@ class AggregateOperator(Operator):
     @abstractmethod
     def _close_through(self, watermark: int) -> None:
         """Closes every window that the watermark has passed, oldest first."""
+
+    def on_update(self, *, every_ms: int | None, per_record: bool) -> Telling:
+        """A further output: results of windows that are still open."""
+        raise NotImplementedError
 
     @abstractmethod
     def _open_windows(self) -> Iterator[Entries]: ...
@@ -220,14 +224,17 @@ class AggregateOperator(Operator):
         for entries in self._open_windows():
             yield from self._result_batches(entries)
 
+    def _event_times(self, entries: Entries, end_ms: Int64s) -> Int64s:  # noqa: ARG002 - of windows that time closes, all the same
+        """Of the results. Behind the frontier, always: what is downstream has closed all that the frontier had passed."""
+        return np.minimum(end_ms - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
+
     def _result_batches(self, entries: Entries) -> Iterator[Batch]:
         start_ms, end_ms = self._bounds(entries)
         columns = _key_columns(self.node, entries)
-        for name, instants in (("window_start", start_ms), ("window_end", end_ms)):
+        for name, instants in zip(self.node.bounds, (start_ms, end_ms), strict=False):
             columns[name] = Column(_micros(instants), None, Kind.DATETIME)
         columns |= dict(zip(self.node.outputs, self.store.results(entries), strict=True))
-        # Behind the frontier, always: what is downstream has closed all that the frontier had passed.
-        timestamps = np.minimum(end_ms - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
+        timestamps = self._event_times(entries, end_ms)
         tp, offset = self._last_place
         for start in range(0, len(entries), EMIT_ROWS):
             part = slice(start, start + EMIT_ROWS)

@@ -8,8 +8,10 @@ from typing import Any, cast
 
 import polars as pl
 
+from streamkit.eventtime.timeless import CountWindow
 from streamkit.eventtime.windows import SessionWindow
 from streamkit.operators.aggregate import AggregateOperator
+from streamkit.operators.count_aggregate import CountAggregateOperator
 from streamkit.operators.filter import ExpressionFilter, FunctionFilter
 from streamkit.operators.flat_map import FlatMapRows
 from streamkit.operators.map import MapRows, ToRecords
@@ -108,15 +110,13 @@ class _Builder:
             case Merge() | ByRecordKey():
                 return PassOn()
             case WindowAggregate():
-                made = SessionAggregateOperator if isinstance(node.window, SessionWindow) else WindowAggregateOperator
-                operator = self.chain.aggregates[node.name] = made(node, self._failures)
+                operator = self.chain.aggregates[node.name] = _aggregate(node, self._failures)
                 return operator
             case OnClose() | Late():
                 aggregate = self.chain.aggregates[node.input.name]
                 return aggregate.on_close if isinstance(node, OnClose) else aggregate.late
             case OnUpdate():
                 aggregate = self.chain.aggregates[node.input.name]
-                assert isinstance(aggregate, WindowAggregateOperator)  # noqa: S101 - sessions have no updates (nodes.py)
                 return aggregate.on_update(every_ms=node.every_ms, per_record=node.per_record)
             case Repartition():
                 return self._writer(node)
@@ -161,6 +161,16 @@ class _Builder:
         )
         self.chain.writers.append(writer)
         return writer
+
+
+def _aggregate(node: WindowAggregate, failures: Failures) -> AggregateOperator:
+    match node.window:
+        case SessionWindow():
+            return SessionAggregateOperator(node, failures)
+        case CountWindow():
+            return CountAggregateOperator(node, failures)
+        case _:
+            return WindowAggregateOperator(node, failures)
 
 
 def build_chain(topology: Topology, sub: SubTopology, output: Output, failures: Failures) -> Chain:

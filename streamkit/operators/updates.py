@@ -8,6 +8,7 @@ those on a timer, where after a restart all rows count as changed.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -26,18 +27,57 @@ Emit = Callable[["Updates", int, Keys, str], None]
 """Gives the present rows of these keys in the window that ends there."""
 
 
-class Updates(PassOn):
-    """One `on_update()` of one aggregation in one task. ``every_ms`` None: with every commit, or per record."""
+class Telling(PassOn):
+    """One `on_update()` of one aggregation in one task: when it is told. ``every_ms`` None: with every commit, or per record."""
 
-    def __init__(self, store: WindowStore, window: Window, emit: Emit, *, every_ms: int | None, per_record: bool) -> None:
+    def __init__(self, *, every_ms: int | None, per_record: bool) -> None:
         super().__init__()
         self.every_ms = every_ms
         self.per_record = per_record
+        self._next = 0.0  # monotonic seconds
+
+    @property
+    @abstractmethod
+    def waiting(self) -> bool:
+        """Whether there is something to tell."""
+
+    @abstractmethod
+    def tell_all(self, watermark: int) -> None:
+        """Tells all that waits; the watermark is what was passed by now."""
+
+    @abstractmethod
+    def restored(self, first_open_end: int) -> None:
+        """The state was read back."""
+
+    @abstractmethod
+    def passing(self, before: int, watermark: int) -> None:
+        """The watermark moves."""
+
+    def is_due(self, now: float) -> bool:
+        """Whether a timer has run out and there is something to tell."""
+        return self.every_ms is not None and self.waiting and now >= self._next
+
+    def tell(self, watermark: int, now: float) -> None:
+        """A timer has run out, or a record has come."""
+        self.tell_all(watermark)
+        if self.every_ms is not None:
+            self._next = now + self.every_ms / 1000
+
+    def committing(self, watermark: int) -> None:
+        """The transaction is about to be committed: what has no timer is told."""
+        if self.every_ms is None:
+            self.tell_all(watermark)
+
+
+class Updates(Telling):
+    """Of windows on a grid: their rows by the ends of the windows."""
+
+    def __init__(self, store: WindowStore, window: Window, emit: Emit, *, every_ms: int | None, per_record: bool) -> None:
+        super().__init__(every_ms=every_ms, per_record=per_record)
         self._store = store
         self._window = window
         self._emit = emit
         self._changed: dict[int, KeySet] = {}  # window end -> keys
-        self._next = 0.0  # monotonic seconds
 
     # ---- what changed
 
@@ -60,16 +100,14 @@ class Updates(PassOn):
 
     # ---- telling
 
-    def is_due(self, now: float) -> bool:
-        """Whether a timer has run out and there is something to tell."""
-        return self.every_ms is not None and bool(self._changed) and now >= self._next
+    @property
+    def waiting(self) -> bool:
+        return bool(self._changed)
 
-    def tell(self, watermark: int, now: float) -> None:
+    def tell_all(self, watermark: int) -> None:
         """Every window with a changed row, oldest first; then nothing is left to tell."""
         for end in sorted(self._changed):
             self._tell(end, EARLY if watermark < end - 1 else LATE)
-        if self.every_ms is not None:
-            self._next = now + self.every_ms / 1000
 
     def passing(self, before: int, watermark: int) -> None:
         """The watermark moves: what has changed in the windows whose end it passes is told as it does."""

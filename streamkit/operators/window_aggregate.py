@@ -34,15 +34,16 @@ class WindowAggregateOperator(AggregateOperator):
     def __init__(self, node: WindowAggregate, failures: Failures) -> None:
         super().__init__(node, failures)
         self._store, self._totals = _store(self.accumulators, node.window)
+        self._of_panes: list[Updates] = []
 
     @property
     def store(self) -> WindowStore:
         return self._store
 
     def on_update(self, *, every_ms: int | None, per_record: bool) -> Updates:
-        """A further output: results of windows that are still open."""
         updates = Updates(self.store, self.window, self._emit_update, every_ms=every_ms, per_record=per_record)
         self.updates.append(updates)
+        self._of_panes.append(updates)
         return updates
 
     # ---- records
@@ -71,7 +72,7 @@ class WindowAggregateOperator(AggregateOperator):
                 return
 
     def _changed(self, panes: list[tuple[PaneId, Keys]]) -> None:
-        for updates in self.updates:
+        for updates in self._of_panes:
             for pane, keys in panes:
                 updates.changed(pane, keys)
             if updates.per_record:
@@ -99,7 +100,7 @@ class WindowAggregateOperator(AggregateOperator):
         return max(first, self.window.next_end(self.progress.closed_through)) if self.window.overlaps else first
 
     def _close(self, end: int) -> None:
-        for updates in self.updates:
+        for updates in self._of_panes:
             updates.closing(end)
         if self._totals is not None:
             entries = self._totals.window(end)

@@ -344,7 +344,7 @@ class WindowAggregate(Node):
     outputs: Mapping[str, Aggregator]
 
     def __post_init__(self) -> None:
-        taken = {*self.key.key_columns, "window_start", "window_end"}
+        taken = {*self.key.key_columns, *self.bounds}
         if clash := sorted(taken & set(self.outputs)):
             raise SchemaError(f"aggregate '{self.name}': output {clash} has the name of a key or window column")
         if _holds_updates(self.keyed):
@@ -365,11 +365,16 @@ class WindowAggregate(Node):
         return (self.keyed,)
 
     @property
+    def bounds(self) -> tuple[str, ...]:
+        """The columns of a result row that say from when to when its window lasted."""
+        return ("window_start", "window_end") if self.window.has_bounds else ()
+
+    @property
     def schema(self) -> Schema:
         """Of a result row: key columns, window_start, window_end, outputs."""
         instant = Field(Kind.DATETIME)
         fields = dict(zip(self.key.key_columns, self.key.key_fields, strict=True))
-        fields |= {"window_start": instant, "window_end": instant}
+        fields |= dict.fromkeys(self.bounds, instant)
         fields |= {name: agg.result_field(self.keyed.schema) for name, agg in self.outputs.items()}
         return Schema(fields)
 
@@ -417,6 +422,13 @@ class Late(Unary):
     """The original records that were late for all of their windows."""
 
     input: WindowAggregate
+
+    def __post_init__(self) -> None:
+        if not self.input.window.closed_by_time:
+            raise DeclarationError(
+                f"aggregate '{self.input.name}': late() of {self.input.window} would be empty, since no watermark closes its "
+                "windows: each record counts when it comes, whatever its time. Leave it out"
+            )
 
     @property
     def schema(self) -> Schema:

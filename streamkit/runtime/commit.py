@@ -86,7 +86,7 @@ class Committer:
         self.remember_epochs(tasks)
         offsets: dict[TopicPartition, Committed] = {}
         for task in tasks:
-            task.tell_updates(self._clock.monotonic())
+            task.tell_updates()
             for topic, (key, value) in task.changelog_records() if task.touched else ():
                 self._transaction.produce(topic, value, key, task.id.partition)
             offsets |= task.offsets()

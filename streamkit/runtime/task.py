@@ -215,12 +215,11 @@ class Task:
                     updates.tell(operator.progress.frontier, now)
                     self.touched = True
 
-    def tell_updates(self, now: float) -> None:
+    def tell_updates(self) -> None:
         """What `on_update()` tells with each commit."""
         for operator in self.chain.aggregates.values():
             for updates in operator.updates:
-                if updates.every_ms is None:
-                    updates.tell(operator.progress.frontier, now)
+                updates.committing(operator.progress.frontier)
 
     # ---- what a commit writes
 
