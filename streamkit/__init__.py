@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamkit.eventtime.generators import WatermarkGenerator
     from streamkit.plan.topic import Topic
     from streamkit.record.model import Model, Record, Row
+    from streamkit.runtime.explanation import WindowExplanation
     from streamkit.serdes.avro import avro
     from streamkit.testing.broker import Broker
     from streamkit.testing.driver import TestDriver
@@ -82,6 +83,7 @@ __all__ = [
     "TestDriver",
     "Topic",
     "WatermarkGenerator",
+    "WindowExplanation",
     "WindowedStream",
     "ascending",
     "avro",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from streamkit.config import EngineSettings, Settings
     from streamkit.kafka.client import KafkaClient
     from streamkit.kafka.confluent import ConnectionSettings
+    from streamkit.runtime.explanation import WindowExplanation
     from streamkit.runtime.failures import OnError
 
 K = TypeVar("K")
@@ -216,6 +217,47 @@ class App:
                 reset(planned, admin, effective.engine)
         finally:
             admin.close()
+
+    def explain_window(
+        self,
+        window: str,
+        *,
+        aggregate: str | None = None,
+        bootstrap_servers: str | None = None,
+        broker: HasClient | None = None,
+        settings: EngineSettings | Mapping[str, object] | None = None,
+        config: str | Path | None = None,
+        kafka: Mapping[str, str] | None = None,
+    ) -> WindowExplanation:
+        """Why a window is still open: how far time has come, which partition holds it back, and what would close it.
+
+        ``window`` is ``KEY@START``: the key as it is on the wire (text, a number, a JSON array, ``null``; nothing behind
+        `globally`), then where the window starts, a time with its zone or milliseconds since 1970. ``KEY@START/END`` where
+        several start together, ``KEY@`` for the oldest open window of the key. ``aggregate`` says which, where there are several.
+
+        It reads what the app has committed to Kafka: its positions, and of its changelogs the rows of this key. It needs no
+        running worker and disturbs none. Which inputs are idle is not in Kafka; it is concluded from how far time has come.
+
+        Settings are those of `run`. `DeclarationError`: the app has no such aggregate or window. `StartError`: the app has never
+        committed anything there. `RestoreError`: its changelogs are of another shape of the app.
+
+        >>> import streamkit as sk
+        >>> BIDS, TOTALS = sk.Topic("bids", key=str), sk.Topic("totals")
+        >>> app = sk.App("bids")
+        >>> bids = app.stream(BIDS, event_time=sk.event_time("at"))
+        >>> bids.by_record_key().window(sk.tumbling("10m")).aggregate("count", n=sk.count()).on_close().to(TOTALS)
+        >>> broker = sk.Broker.embedded()
+        >>> for topic in (BIDS, TOTALS):
+        ...     broker.create_topic(topic)
+        >>> app.explain_window("A@2020-04-15T08:00:00Z", broker=broker)
+        Traceback (most recent call last):
+        streamkit.errors.StartError: app 'bids' has committed nothing on embedded broker: ...
+        """
+        from streamkit.runtime.explanation import explain_stored
+
+        effective = resolved(settings, config, kafka, {_SERVERS: bootstrap_servers})
+        client = broker.client if broker is not None else _client(effective, f"{self.name}-explain")
+        return explain_stored(self.topology(), client, effective.engine, window, aggregate)
 
 
 def resolved(

@@ -11,6 +11,7 @@ import typer
 from streamkit.cli.config import config
 from streamkit.cli.dev import dev
 from streamkit.cli.exit_codes import BUG, exit_code, in_words
+from streamkit.cli.explain import explain
 from streamkit.cli.new import new
 from streamkit.cli.reset import reset
 from streamkit.cli.run import run
@@ -34,6 +35,7 @@ commands.command("sim", epilog=EXIT_CODES)(sim)
 commands.command("run", epilog=EXIT_CODES)(run)
 commands.command("reset", epilog=EXIT_CODES)(reset)
 commands.command("topology", epilog=EXIT_CODES)(topology)
+commands.command("explain", epilog=EXIT_CODES)(explain)
 commands.command("config", epilog=EXIT_CODES)(config)
 
 

@@ -32,6 +32,15 @@ def lay_out(topology: Topology, admin: Admin, settings: EngineSettings, instrume
     return layout
 
 
+def existing_layout(topology: Topology, admin: Admin, settings: EngineSettings) -> Layout:
+    """The layout on the topics that there are, for looking only: nothing is created."""
+    timeout = settings.start_timeout_ms / 1000
+    wanted = external_topics(topology)
+    found = admin.describe_topics(sorted(wanted), timeout)
+    _refuse_missing(wanted, found, admin, timeout)
+    return Layout(topology, {name: info.partitions for name, info in found.items() if info is not None})
+
+
 def _refuse_missing(wanted: Mapping[str, str], found: Mapping[str, TopicInfo | None], admin: Admin, timeout: float) -> None:
     missing = [name for name in sorted(wanted) if found.get(name) is None]
     if not missing:

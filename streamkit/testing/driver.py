@@ -21,8 +21,11 @@ from streamkit.operators.map import instant
 from streamkit.plan.names import near_names
 from streamkit.plan.topic import Topic
 from streamkit.record.model import Record, Row
+from streamkit.runtime.explanation import WindowExplanation
 from streamkit.runtime.failures import FailurePolicy, OnError
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.live import LiveTasks
+from streamkit.runtime.open_window import Question, aggregate_of, answer, instant_ms
 from streamkit.runtime.topics import external_topics, lay_out
 from streamkit.runtime.worker import Worker
 from streamkit.testing.broker import FOREVER
@@ -209,6 +212,30 @@ class TestDriver:
             if operator is not None:
                 rows += [row for batch in operator.open_results() for row in batch.rows()]
         return rows
+
+    def explain_window(
+        self, key: Any, start: datetime | int | None = None, *, end: datetime | int | None = None, aggregate: str | None = None
+    ) -> WindowExplanation:
+        """Why a window is still open, as the worker has it now. ``start`` and ``end`` are datetimes or milliseconds; without a
+        start the oldest open window of the key is meant. `DeclarationError`: there is no such aggregate or window.
+
+        >>> from datetime import UTC, datetime
+        >>> import streamkit as sk
+        >>> BIDS, TOTALS = sk.Topic("bids", key=str), sk.Topic("totals")
+        >>> app = sk.App("bids")
+        >>> bids = app.stream(BIDS, event_time=sk.event_time("at", out_of_orderness="5s"))
+        >>> bids.by_record_key().window(sk.tumbling("10m")).aggregate("count", n=sk.count()).on_close().to(TOTALS)
+        >>> with sk.TestDriver(app, partitions=2) as driver:
+        ...     driver.send(BIDS, sk.Row(at="2020-04-15T08:07:00Z"), key="A", partition=0)
+        ...     driver.send(BIDS, sk.Row(at="2020-04-15T08:10:04Z"), key="A", partition=0)
+        ...     why = driver.explain_window("A", datetime(2020, 4, 15, 8, tzinfo=UTC))
+        >>> why.state, why.held_back_by, why.result.n
+        ('open', 'bids-0', 1)
+        """
+        node = aggregate_of(self._topology, aggregate)
+        bounds = (None if each is None else instant_ms(each) for each in (start, end))
+        source = LiveTasks(self.worker, self._client, self.clock, self._settings)
+        return WindowExplanation(answer(source, self._layout, Question(node, (key,), *bounds)))
 
     def crash(self, at: str | None = None, *, when: Literal["before", "after"] = "before") -> None:
         """The worker dies as by kill -9: what was not committed is lost, its transaction stays open until a successor comes.

@@ -37,7 +37,7 @@ AREAS = (
     Area(
         "app.md", "App",
         "The service as a whole. Settings and the arguments of `run` in detail: [settings](settings.md).",
-        ("app",),
+        ("app", "runtime.explanation"),
     ),
     Area(
         "topics.md", "Topics and serdes",
@@ -70,7 +70,7 @@ ELSEWHERE = {"EngineSettings": "settings.md", "errors": "errors.md"}
 FIRST = {"Topic": 0, "Model": 1, "Row": 2, "Record": 3, "WindowedStream": 0, "Aggregated": 1, "Stream": 0, "TestDriver": 0}
 """What stands before the others of its page."""
 
-MADE_BY_OTHERS = {"Stream", "KeyedStream", "WindowedStream", "Aggregated", "Broker"}
+MADE_BY_OTHERS = {"Stream", "KeyedStream", "WindowedStream", "Aggregated", "Broker", "WindowExplanation"}
 """Classes whose constructor is nobody's business."""
 
 

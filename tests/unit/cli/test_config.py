@@ -79,7 +79,7 @@ def test_with_an_app_it_shows_the_group(directory):
     tomllib.loads(printed)
 
 
-@pytest.mark.parametrize("command", ["config", "run", "reset"])
+@pytest.mark.parametrize("command", ["config", "run", "reset", "explain"])
 @pytest.mark.parametrize(
     "assignment,said",
     [
@@ -102,7 +102,8 @@ def test_with_an_app_it_shows_the_group(directory):
 )
 def test_wrong_settings_are_refused_by_every_command(directory, command, assignment, said):
     (directory / "orders_of_config.py").write_text(SERVICE)
-    message = refused(command, "orders_of_config:app", "--set", assignment)
+    needed = ["--window", "A@0"] if command == "explain" else []
+    message = refused(command, "orders_of_config:app", *needed, "--set", assignment)
     assert said in message
     assert SECRET not in message
 
@@ -119,7 +120,7 @@ def test_assignments_may_have_equal_signs():
     assert assignments(["kafka.sasl.password=a=b=", "max_records = 5"]) == {"kafka.sasl.password": "a=b=", "max_records": "5"}
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["reset"], ["topology"], ["config"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["reset"], ["topology"], ["explain"], ["config"]])
 def test_help_says_the_exit_codes(command):
     done = CliRunner().invoke(commands, [*command, "--help"])
     assert done.exit_code == 0

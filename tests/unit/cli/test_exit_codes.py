@@ -40,6 +40,7 @@ def needs(argument):
 """
 NAMES = sorted(command.name or "" for command in commands.registered_commands)
 OF_APPS = [name for name in NAMES if name != "new"]
+NEEDS = {"explain": ["--window", "A@0"]}
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """Exit code and standard error of the command, in this process."""
-    monkeypatch.setattr(sys, "argv", ["streamkit", *arguments])
+    needed = NEEDS.get(arguments[0], []) if arguments and "--window" not in arguments else []
+    monkeypatch.setattr(sys, "argv", ["streamkit", *arguments[:1], *needed, *arguments[1:]])
     try:
         run_command_line()
     except SystemExit as left:
@@ -154,6 +156,37 @@ def test_a_kafka_that_is_not_there(command, where, module, monkeypatch, capsys):
     assert is_one_clear_error(last)
     assert "127.0.0.1:1" in last
     assert "Connection refused" in last
+
+
+WINDOWED = """\
+import streamkit as sk
+
+app = sk.App("counts")
+rows = app.stream(sk.Topic("rows", key=str), event_time=sk.event_time("at")).by_record_key()
+for name in ("short", "long"):
+    rows.window(sk.tumbling("1m")).aggregate(name, n=sk.count()).on_close().to(sk.Topic(name))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments,code,says",
+    [
+        (["--window", "A"], 2, "has no @"),
+        (["--window", "A@08:00"], 2, "is no START"),
+        (["--window", "A@2020-04-15T08:00:00"], 2, "time without its zone"),
+        (["--window", "A@0"], 1, "has several aggregates, say which: short, long"),
+        (["--window", "A@0", "--aggregate", "shrt"], 1, "did you mean 'short'"),
+        (["--window", "A@0", "--aggregate", "short", "--bootstrap-servers", "127.0.0.1:1"], 3, "127.0.0.1:1"),
+    ],
+)
+def test_wrong_questions_about_a_window(arguments, code, says, module, tmp_path, monkeypatch, capsys):
+    (tmp_path / f"{module}_windows.py").write_text(WINDOWED)
+    monkeypatch.setenv("STREAMKIT_START_TIMEOUT", "1s")
+    monkeypatch.setenv("COLUMNS", "500")  # usage errors are in a box
+    found, text = run(monkeypatch, capsys, "explain", f"{module}_windows:app", *arguments)
+    assert found == code, text
+    assert says in text
+    assert "Traceback" not in text
 
 
 def streamkit(*arguments: str) -> list[str]:
