@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from streamkit.dsl.stream import KeyedStream, Stream
     from streamkit.dsl.timeless import count_window, global_window
     from streamkit.dsl.windowed import Aggregated, WindowedStream
-    from streamkit.dsl.windows import calendar, cumulating, hopping, session, tumbling
+    from streamkit.dsl.windows import calendar, cumulating, hopping, rolling, session, sliding, tumbling
     from streamkit.eventtime.generators import WatermarkGenerator
     from streamkit.plan.topic import Topic
     from streamkit.record.model import Model, Record, Row
@@ -62,7 +62,9 @@ _HOMES = {
     "max": "dsl.aggregates",
     "mean": "dsl.aggregates",
     "min": "dsl.aggregates",
+    "rolling": "dsl.windows",
     "session": "dsl.windows",
+    "sliding": "dsl.windows",
     "stddev": "dsl.aggregates",
     "sum": "dsl.aggregates",
     "tumbling": "dsl.windows",
@@ -102,7 +104,9 @@ __all__ = [
     "max",
     "mean",
     "min",
+    "rolling",
     "session",
+    "sliding",
     "stddev",
     "sum",
     "tumbling",

@@ -1,4 +1,4 @@
-"""tumbling, hopping, cumulating, session and calendar: the windows of event time."""
+"""tumbling, hopping, cumulating, session, sliding, rolling and calendar: the windows of event time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from streamkit.errors import DeclarationError
 from streamkit.eventtime.calendar import CalendarWindow, Unit, Weekday
 from streamkit.eventtime.duration import Duration, duration_ms
+from streamkit.eventtime.sliding import RollingWindow, SlidingWindow
 from streamkit.eventtime.windows import CumulatingWindow, HoppingWindow, SessionWindow, TumblingWindow, Window
 
 
@@ -85,6 +86,64 @@ def session(gap: Duration, *, grace: Duration = "0s") -> Window:
     streamkit.errors.DeclarationError: session window: gap must be longer than 0, got 0 ms
     """
     return SessionWindow(gap_ms=duration_ms(gap, what="session window: gap"), grace_ms=_grace("session", grace))
+
+
+def sliding(size: Duration, *, grace: Duration = "0s") -> Window:
+    """Kafka Streams' sliding windows: records of a key that are at most ``size`` apart, each such set of records once.
+
+    Of each distinct event time t of a key there are two: the one that ends with it, [t - size, t], and the one that begins right
+    behind it, [t + 1 ms, t + 1 ms + size], if anything lies in that. Both ends belong to a window, as in Kafka; but
+    ``window_end`` is the first instant that does not, as of all windows here: 1 ms more than Kafka's. (Kafka Streams cuts windows
+    off at 1970; here those before it are like all others.) A window closes, and gives its one result, when the watermark passes
+    its end + ``grace``. So a record makes up to two results, each at a cost that does not grow with what lies in a window.
+
+    A record that comes after the window that ends with it has closed counts in all later ones that hold it, as in Kafka. There is
+    also one that ends at the first instant that was still open when it came, so that it counts somewhere. Late are records
+    that are older than that instant by more than ``size``. No `on_update`. `DeclarationError`: a size of zero.
+
+    >>> import streamkit as sk
+    >>> app, events, out = sk.App("app"), sk.Topic("events", key=str), sk.Topic("out", key=str)
+    >>> by_key = app.stream(events, event_time=sk.event_time("at")).by_record_key()
+    >>> by_key.window(sk.sliding("5s")).aggregate("seen", values=sk.collect("value", limit=9)).on_close().to(out)
+    >>> with sk.TestDriver(app) as driver:
+    ...     driver.send(events, *({"at": at, "value": at} for at in (8000, 9200, 12400)), key="A")
+    ...     driver.end_of_input()
+    ...     for record in driver.read(out):
+    ...         print(record.value.window_start[17:], "to", record.value.window_end[17:], record.value["values"])
+    03Z to 08.001000Z [8000]
+    04.200000Z to 09.201000Z [8000, 9200]
+    07.400000Z to 12.401000Z [8000, 9200, 12400]
+    08.001000Z to 13.002000Z [9200, 12400]
+    09.201000Z to 14.202000Z [12400]
+    """
+    return SlidingWindow(size_ms=duration_ms(size, what="sliding window: size"), grace_ms=_grace("sliding", grace))
+
+
+def rolling(size: Duration, *, grace: Duration = "0s") -> Window:
+    """Each record and what came before it: of each distinct event time t of a key the window [t - size, t].
+
+    SQL's ``OVER (PARTITION BY key ORDER BY time RANGE BETWEEN INTERVAL size PRECEDING AND CURRENT ROW)``: both ends belong to the
+    window, and records of a key with the very same time are peers, with one result. ``window_end`` is the first instant that
+    does not belong to it, t + 1 ms, as of all windows here; the event time of the result is t. It comes when the watermark passes
+    t + ``grace``, at a cost that does not grow with what lies in a window.
+
+    A record is late if its partition's watermark had passed its own time + ``grace``: the result of that time may have been given
+    (Flink's rule for OVER). No `on_update`. `DeclarationError`: a size of zero.
+
+    >>> import streamkit as sk
+    >>> app, cards, out = sk.App("app"), sk.Topic("cards", key=str), sk.Topic("out", key=str)
+    >>> by_card = app.stream(cards, event_time=sk.event_time("at")).by_record_key()
+    >>> by_card.window(sk.rolling("1m")).aggregate("spent", n=sk.count(), total=sk.sum("amount")).on_close().to(out)
+    >>> with sk.TestDriver(app) as driver:
+    ...     driver.send(cards, *({"at": at, "amount": 5} for at in (60_000, 120_000, 121_000)), key="4711")
+    ...     driver.end_of_input()
+    ...     for record in driver.read(out):
+    ...         print(f"{record.timestamp:%H:%M:%S}", record.value.n, record.value.total)
+    00:01:00 1 5
+    00:02:00 2 10
+    00:02:01 2 10
+    """
+    return RollingWindow(size_ms=duration_ms(size, what="rolling window: size"), grace_ms=_grace("rolling", grace))
 
 
 def calendar(unit: Unit, *, tz: str, first_day: Weekday = "monday", grace: Duration = "0s") -> Window:

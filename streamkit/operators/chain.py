@@ -9,6 +9,7 @@ from typing import Any, cast
 import polars as pl
 
 from streamkit.eventtime.timeless import CountWindow
+from streamkit.eventtime.sliding import RecordWindow
 from streamkit.eventtime.windows import SessionWindow
 from streamkit.operators.aggregate import AggregateOperator
 from streamkit.operators.count_aggregate import CountAggregateOperator
@@ -20,6 +21,7 @@ from streamkit.operators.repartition import RepartitionReader, RepartitionWriter
 from streamkit.operators.select import SelectColumns
 from streamkit.operators.session_aggregate import SessionAggregateOperator
 from streamkit.operators.sink import SinkWriter, converter
+from streamkit.operators.sliding_aggregate import SlidingAggregateOperator
 from streamkit.operators.source import Decoding, SourceReader
 from streamkit.operators.window_aggregate import WindowAggregateOperator
 from streamkit.plan import names
@@ -169,6 +171,16 @@ def _aggregate(node: WindowAggregate, failures: Failures) -> AggregateOperator:
             return SessionAggregateOperator(node, failures)
         case CountWindow():
             return CountAggregateOperator(node, failures)
+        case _:
+            return WindowAggregateOperator(node, failures)
+
+
+def _aggregate(node: WindowAggregate, failures: Failures) -> AggregateOperator:
+    match node.window:
+        case SessionWindow():
+            return SessionAggregateOperator(node, failures)
+        case RecordWindow():
+            return SlidingAggregateOperator(node, failures)
         case _:
             return WindowAggregateOperator(node, failures)
 

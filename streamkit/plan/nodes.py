@@ -20,6 +20,7 @@ import polars as pl
 from streamkit.errors import DeclarationError, SchemaError
 from streamkit.eventtime.duration import duration_text
 from streamkit.eventtime.generators import Watermarks
+from streamkit.eventtime.sliding import RecordWindow
 from streamkit.eventtime.windows import SessionWindow, Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.topic import Topic
@@ -408,6 +409,12 @@ class OnUpdate(Unary):
             raise DeclarationError(
                 f"aggregate '{self.input.name}': on_update() is not there for sessions, which merge: what was told of one would "
                 "have to be taken back. Use on_close()"
+            )
+
+        if isinstance(self.input.window, RecordWindow):
+            raise DeclarationError(
+                f"aggregate '{self.input.name}': on_update() is not there for {self.input.window.kind} windows: a record changes "
+                "the results of all windows that hold it, as many as it has neighbours. Use on_close(), or hopping windows"
             )
 
     @property

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import streamkit as sk
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
-from tests.support.reference import NEVER, Gap, Grid, Hops, Reference, Seen, Windows, closed, sessions, summary, windowed
+from tests.support.reference import NEVER, Gap, Grid, Hops, Reference, Seen, closed, summary
+from tests.support.reference_sliding import AnyWindow, Rolls, Slides, reference_of
 
 EVENTS, RESULTS, LATE = "events", "results", "late"
 BASE_MS = 1_586_937_600_000
@@ -30,7 +31,7 @@ class Event(sk.Model):
     at: int
 
 
-GRIDS: dict[str, Windows | Gap] = {
+GRIDS: dict[str, AnyWindow] = {
     "tumbling": Grid(10, 10),
     "tumbling-offset-grace": Grid(10, 10, -3, 7),
     "cumulating": Grid(12, 3),
@@ -40,18 +41,25 @@ GRIDS: dict[str, Windows | Gap] = {
     "hopping-size-no-multiple": Hops(10, 4, 0, 3),
     "session": Gap(7),
     "session-grace": Gap(5, 6),
+    "sliding": Slides(7),
+    "sliding-grace": Slides(9, 4),
+    "sliding-short": Slides(1, 2),
+    "rolling": Rolls(8),
+    "rolling-grace": Rolls(5, 12),
 }
 
 
-def make_app(grid: Windows | Gap, keyed: str) -> sk.App:
+def make_app(grid: AnyWindow, keyed: str) -> sk.App:
     app = sk.App("windows")
     events = app.stream(sk.Topic(EVENTS, key=str, value=Event), event_time=sk.event_time("at", out_of_orderness="3ms"))
     keyed_by = {"column": lambda: events.key_by("key"), "record-key": events.by_record_key, "globally": events.globally}[keyed]()
     durations = {"grace": f"{grid.grace_ms}ms"}
-    if not isinstance(grid, Gap):
+    if isinstance(grid, Grid | Hops):
         durations["offset"] = f"{grid.offset_ms}ms"
     if isinstance(grid, Gap):
         window = sk.session(f"{grid.gap_ms}ms", **durations)
+    elif isinstance(grid, Slides | Rolls):
+        window = (sk.sliding if isinstance(grid, Slides) else sk.rolling)(f"{grid.size_ms}ms", **durations)
     elif isinstance(grid, Hops):
         window = sk.hopping(f"{grid.size_ms}ms", f"{grid.hop_ms}ms", **durations)
     elif grid.step_ms == grid.size_ms:
@@ -128,7 +136,7 @@ def task_watermark(reference: Reference, keyed: str, key: str | None) -> int:
     return min(reference.watermarks.values(), default=NEVER)
 
 
-def check_open(rig: Rig, reference: Reference, grid: Windows | Gap, keyed: str) -> None:
+def check_open(rig: Rig, reference: Reference, grid: AnyWindow, keyed: str) -> None:
     """Before the end: closed are exactly the windows that the watermark has passed, and the state is what the others hold."""
     groups = list(reference.values)
     done = {g: reference.values[g] for g in groups if g in closed(reference, grid, task_watermark(reference, keyed, g[0]))}
@@ -150,7 +158,7 @@ def check_all(rig: Rig, reference: Reference, keyed: str) -> None:
     assert rig.cluster.open_transactions() == []
 
 
-def undisturbed(grid: Windows | Gap, keyed: str, partitions: int, records: list[Seen]) -> Rig:
+def undisturbed(grid: AnyWindow, keyed: str, partitions: int, records: list[Seen]) -> Rig:
     """One worker, all records in one batch."""
     rig = Rig(make_app(grid, keyed), partitions)
     for record in records:
@@ -170,8 +178,7 @@ def test_windows_and_late_records_are_those_of_the_reference(
 ) -> None:
     grid = GRIDS[name]
     partitions, records = data.draw(inputs(keyed))
-    expected = sessions if isinstance(grid, Gap) else windowed
-    reference = expected(records, grid, OUT_OF_ORDERNESS_MS, partitions)
+    reference = reference_of(grid)(records, grid, OUT_OF_ORDERNESS_MS, partitions)
     rig = Rig(make_app(grid, keyed), partitions, max_records=max_records)
     play(rig, chaos, [append(rig, record) for record in records])
     check_open(rig, reference, grid, keyed)

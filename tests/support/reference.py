@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 NEVER = -(10**18)
 """The watermark of a partition in which nothing was seen."""
@@ -70,6 +70,13 @@ class Hops:
 
 
 Windows = Grid | Hops
+
+
+class HasGrace(Protocol):
+    """Any window."""
+
+    @property
+    def grace_ms(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def sessions(records: Iterable[Seen], gap: Gap, out_of_orderness_ms: int, partit
     return found
 
 
-def closed(reference: Reference, grid: Windows | Gap, watermark: int) -> dict[tuple[Any, int, int], list[int | None]]:
+def closed(reference: Reference, grid: HasGrace, watermark: int) -> dict[tuple[Any, int, int], list[int | None]]:
     """The windows that a watermark has closed."""
     return {group: values for group, values in reference.values.items() if watermark >= group[2] + grid.grace_ms - 1}
 
