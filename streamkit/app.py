@@ -148,6 +148,8 @@ class App:
         worker_index: int = 0,
         parent: int | None = None,
         log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None,
+        report: bool = False,
+        profile: str | Path | None = None,
     ) -> None:
         """Runs one worker in this process until SIGTERM or SIGINT, which finish the batch in hand, commit and leave the group.
 
@@ -160,12 +162,17 @@ class App:
         ``worker_index`` and ``parent`` are for a supervisor of several workers (`streamkit run --workers`).
         ``instance_id`` tells workers of one app apart (default: the host name); a restart under the same one takes over at once.
         ``log_level`` is for the log on standard error; below WARNING it has a line for every step in the service's life.
+        ``report`` prints at the end where the time went; ``profile`` writes a sampled profile to that HTML file then.
 
         `ConfigError`: a setting that is wrong, and where it stands. `StartError`: no broker answers, a topic is missing or does
         not fit. `RecordError`: a record that cannot be processed, with nothing of its transaction committed.
         """
         # Here, so that declaring and describing an app needs neither the engine nor librdkafka.
+        from contextlib import nullcontext
+
         from streamkit.ops.logging import configure, service_log
+        from streamkit.ops.profile import Profile
+        from streamkit.ops.report import print_stages
         from streamkit.runtime.service import RunOptions, run_service
 
         topology = self.topology()
@@ -176,6 +183,8 @@ class App:
         worker = f"{instance}-{worker_index}"
         client = broker.client if broker is not None else _client(effective, f"{self.name}-{worker}", worker)
         configure(json=effective.log_as_json, level=effective.log_level)
+        log = service_log({"app": self.name, "worker": worker})
+        profiling = None if profile is None else Profile(profile, log)
         options = RunOptions(
             until_end=until_end,
             on_error=on_error if callable(on_error) else effective.on_error,
@@ -185,9 +194,11 @@ class App:
             worker_index=worker_index,
             parent=parent,
             watchdog=broker is None,  # with a Broker the process is somebody's test or notebook
+            report=print_stages if report else None,
+            on_step=None if profiling is None else lambda _: profiling.look(),
         )
-        log = service_log({"app": self.name, "worker": worker})
-        run_service(topology, client, effective.engine, options, log)
+        with profiling or nullcontext():
+            run_service(topology, client, effective.engine, options, log)
 
     def reset(
         self,

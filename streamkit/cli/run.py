@@ -38,6 +38,15 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Worker processes. One that dies is started again; they share the partitions.")
     ] = 1,
+    report: Annotated[bool, typer.Option("--report", help="Print at the end where the time went, stage by stage.")] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a sampled profile of the run to this HTML file when it ends, of at most the first ten minutes. "
+            "Needs: pip install 'streamkit[profile]'. With --workers each process writes its own: FILE with its index.",
+        ),
+    ] = None,
     worker_index: Annotated[int, typer.Option(hidden=True)] = 0,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -58,6 +67,8 @@ def run(
         instance_id=instance_id,
         worker_index=worker_index,
         parent=parent,
+        report=report,
+        profile=profile if profile is None or parent is None else profile.with_stem(f"{profile.stem}-{worker_index}"),
     )
 
 

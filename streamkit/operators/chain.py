@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from streamkit.eventtime.timeless import CountWindow
 from streamkit.eventtime.sliding import RecordWindow
+from streamkit.eventtime.timeless import CountWindow
 from streamkit.eventtime.windows import SessionWindow
 from streamkit.operators.aggregate import AggregateOperator
 from streamkit.operators.count_aggregate import CountAggregateOperator
@@ -48,6 +48,7 @@ from streamkit.plan.projection import projection
 from streamkit.plan.topology import SubTopology, Topology
 from streamkit.plan.wire import repartition_value_serde
 from streamkit.serdes.keys import BytesKey, key_serde_for
+from streamkit.stages import NoStages, Stages
 
 
 @dataclass(slots=True)
@@ -58,22 +59,25 @@ class Chain:
     aggregates: dict[str, AggregateOperator] = field(default_factory=dict)
     writers: list[RepartitionWriter] = field(default_factory=list)
     order: list[tuple[Operator, list[Operator]]] = field(default_factory=list)
+    stages: Stages = field(default_factory=NoStages)
 
     def advance(self, watermark: int) -> None:
         """Moves time through all operators, upstream first; what closes is handed on before the operators behind hear of it."""
         passed: dict[int, int] = {}
         for operator, inputs in self.order:
             reached = min((passed[id(one)] for one in inputs), default=watermark)
+            before = self.stages.enter(operator.stage)
             passed[id(operator)] = operator.advance(reached)
+            self.stages.enter(before)
 
 
 class _Builder:
-    def __init__(self, topology: Topology, sub: SubTopology, output: Output, failures: Failures) -> None:
+    def __init__(self, topology: Topology, sub: SubTopology, output: Output, failures: Failures, stages: Stages) -> None:
         self._topology, self._sub = topology, sub
         self._output, self._failures = output, failures
         self._app = topology.plan.app
         self._operators: dict[int, Operator] = {}
-        self.chain = Chain()
+        self.chain = Chain(stages=stages)
 
     def build(self) -> Chain:
         for repartition in self._sub.reads:
@@ -84,6 +88,9 @@ class _Builder:
 
     def _enter(self, node: Node, operator: Operator) -> None:
         self._operators[id(node)] = operator
+        operator.stages = self.chain.stages
+        if not isinstance(operator, PassOn):
+            operator.stage = self.chain.stages.number(*_stage(node, operator))
         is_entry = isinstance(node, Source) or (isinstance(node, Repartition) and isinstance(operator, RepartitionReader))
         inputs = [] if is_entry else [self._operators[id(one)] for one in node.inputs]
         for one in inputs:
@@ -165,14 +172,11 @@ class _Builder:
         return writer
 
 
-def _aggregate(node: WindowAggregate, failures: Failures) -> AggregateOperator:
-    match node.window:
-        case SessionWindow():
-            return SessionAggregateOperator(node, failures)
-        case CountWindow():
-            return CountAggregateOperator(node, failures)
-        case _:
-            return WindowAggregateOperator(node, failures)
+def _stage(node: Node, operator: Operator) -> tuple[str, str]:
+    """Where the time of an operator is counted."""
+    if isinstance(operator, SourceReader):
+        return "decode", node.topic.name if isinstance(node, Source) else node.label
+    return "encode" if isinstance(operator, SinkWriter | RepartitionWriter) else "operator", node.label
 
 
 def _aggregate(node: WindowAggregate, failures: Failures) -> AggregateOperator:
@@ -181,10 +185,12 @@ def _aggregate(node: WindowAggregate, failures: Failures) -> AggregateOperator:
             return SessionAggregateOperator(node, failures)
         case RecordWindow():
             return SlidingAggregateOperator(node, failures)
+        case CountWindow():
+            return CountAggregateOperator(node, failures)
         case _:
             return WindowAggregateOperator(node, failures)
 
 
-def build_chain(topology: Topology, sub: SubTopology, output: Output, failures: Failures) -> Chain:
-    """Fresh operators for one task of ``sub``."""
-    return _Builder(topology, sub, output, failures).build()
+def build_chain(topology: Topology, sub: SubTopology, output: Output, failures: Failures, stages: Stages | None = None) -> Chain:
+    """Fresh operators for one task of ``sub``, which tell ``stages`` where the time goes."""
+    return _Builder(topology, sub, output, failures, stages or NoStages()).build()

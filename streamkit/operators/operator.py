@@ -13,8 +13,10 @@ from streamkit.kafka.client import Headers
 from streamkit.operators.refusals import Refusals
 from streamkit.record.batch import Batch
 from streamkit.serdes.keys import KEY_TYPE_HEADER
+from streamkit.stages import NOT_A_STAGE, NoStages, Stages
 
 Int64s = npt.NDArray[np.int64]
+_NO_STAGES = NoStages()
 
 
 class Output(Protocol):
@@ -50,8 +52,12 @@ class Operator:
     """Gets batches and hands results to the operators behind it.
 
     ``process`` is all that an operator must have. ``advance`` is called with the watermark of its input whenever time has moved;
-    it fires what that releases, then gives the watermark below which nothing more will come out of it.
+    it fires what that releases, then gives the watermark below which nothing more will come out of it. ``stage`` is where its own
+    time is counted, without that of the operators behind it.
     """
+
+    stages: Stages = _NO_STAGES
+    stage: int = NOT_A_STAGE
 
     def __init__(self) -> None:
         self.behind: list[Operator] = []
@@ -64,8 +70,11 @@ class Operator:
 
     def emit(self, batch: Batch) -> None:
         if len(batch):
+            stages = self.stages
             for operator in self.behind:
+                before = stages.enter(operator.stage)
                 operator.process(batch)
+                stages.enter(before)
 
 
 class PassOn(Operator):

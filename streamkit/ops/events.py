@@ -33,6 +33,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "operator": "the step of the pipeline",
     "partition": "",
     "partitions": "`topic-partition`, or the number of a topic's partitions",
+    "path": "of the file",
     "percent": "of the changelogs that have to be read",
     "pid": "of the worker process",
     "position": "the next offset to be read",
@@ -43,6 +44,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "resumed_at": "the offset of the next record that is read",
     "rows": "of window state",
     "seconds": "that it took",
+    "shares": "of the time, in percent, by stage and step ([where does the time go](../operate/performance.md))",
     "stack": "what every thread of the process is at",
     "tasks": "`sub-topology/partition`; of a commit their number",
     "timeout": "a duration",
@@ -80,6 +82,12 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
         "session-unknown": Event(
             "warning", "that could not be read, so it is not known whether it fits `transaction_timeout`", ("group", "error")
         ),
+        "stages": Event(
+            "info",
+            "where the time went: once a minute in which records came, and at the end of the whole run",
+            ("seconds", "records", "records_per_s", "shares"),
+        ),
+        "profile-written": Event("info", "the profile that `--profile` asked for is there", ("path", "seconds")),
         "finished": Event("info", "the end of the input is reached and committed (`--until-end`)"),
         "draining": Event("info", "told to stop: the batch in hand is committed, then the group is left"),
         "drain-aborted": Event(

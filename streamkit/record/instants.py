@@ -1,8 +1,8 @@
 """Instants in columns: RFC 3339 text and datetime objects to and from int64 microseconds since 1970 UTC.
 
 Text is read as msgspec reads it (date and time apart by ``T`` or a space, an offset, ``Z`` or nothing, which is UTC; digits
-beyond microseconds are rounded), so a projection and the full decode of a record agree. Texts of one shape, which is what a
-topic has, are parsed as a matrix of characters.
+beyond microseconds are rounded), so a projection and the full decode of a record agree. Texts of one shape, of which a topic
+has few, are parsed as a matrix of characters.
 """
 
 from __future__ import annotations
@@ -83,7 +83,20 @@ def parse(texts: Sequence[str]) -> Micros:
     [1000000, 1500000, 0]
     """
     micros = _parse_alike(texts)
-    return micros if micros is not None else np.fromiter(map(parse_one, texts), np.int64, len(texts))
+    return micros if micros is not None else _parse_by_length(texts)
+
+
+def _parse_by_length(texts: Sequence[str]) -> Micros:
+    """Where a writer leaves out zeros at the end of the fraction (Java's `Instant`, Python's `isoformat`), a batch has texts of
+    several lengths, and those of one length are alike."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    micros = np.empty(len(texts), np.int64)
+    for length in np.unique(lengths).tolist():
+        at = np.flatnonzero(lengths == length)
+        some = [texts[index] for index in at.tolist()]
+        alike = _parse_alike(some)
+        micros[at] = np.fromiter(map(parse_one, some), np.int64, len(some)) if alike is None else alike
+    return micros
 
 
 def _parse_alike(texts: Sequence[str]) -> Micros | None:

@@ -21,6 +21,7 @@ from streamkit.runtime.task import Task
 from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.transaction import Transaction
 from streamkit.runtime.words import Word, Words
+from streamkit.stages import CHANGELOG, UPDATES
 
 SLOW_S = 1.0
 """A commit that takes longer is told: results come late, and the next one waits four times as long (R30)."""
@@ -85,12 +86,17 @@ class Committer:
         tasks = [task for task in self._tasks.at_work() if task.touched or task.id in told]
         self.remember_epochs(tasks)
         offsets: dict[TopicPartition, Committed] = {}
+        stages = self._transaction.stages
+        before = stages.enter(UPDATES)
         for task in tasks:
+            stages.enter(UPDATES)
             task.tell_updates()
+            stages.enter(CHANGELOG)
             for topic, (key, value) in task.changelog_records() if task.touched else ():
                 self._transaction.produce(topic, value, key, task.id.partition)
             offsets |= task.offsets()
         self._words.produce(words, self._transaction)
+        stages.enter(before)
         self._check_ownership()
         self._transaction.commit(offsets, self._group_metadata(), within_s)
         self._publish(tasks, offsets, words)

@@ -18,6 +18,7 @@ from streamkit.plan.nodes import EventTime, Globally, Repartition
 from streamkit.plan.topology import SubTopology, Topology
 from streamkit.runtime.decide.topics import Use
 from streamkit.runtime.task import InputName, InputPosition, Task, TaskId
+from streamkit.stages import Stages
 
 
 class Layout:
@@ -123,7 +124,7 @@ class Layout:
         """The windows that wait for time through this repartition topic."""
         return tuple(store.window for store in self.topology.reader_of(repartition).stores)
 
-    def task(self, task_id: TaskId, output: Output, failures: Failures, incarnation: str) -> Task:
+    def task(self, task_id: TaskId, output: Output, failures: Failures, incarnation: str, stages: Stages | None = None) -> Task:
         """A fresh task, without state."""
         part = self._parts[task_id.sub_topology]
         inputs = self._task_inputs[task_id]
@@ -140,7 +141,7 @@ class Layout:
         for repartition in part.reads:
             writer = self.topology.writer_of(repartition).name
             timed += [(self.topic_of(repartition), writer, number) for number in range(self._tasks[writer])]
-        chain = build_chain(self.topology, part, output, failures)
+        chain = build_chain(self.topology, part, output, failures, stages)
         own = {tp.topic for tp in inputs}
         waits = [event_time.advance_when_idle_ms for topic, event_time in sources.items() if topic in own]
         return Task(

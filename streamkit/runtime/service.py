@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -24,10 +24,12 @@ from streamkit.kafka.client import Admin, KafkaClient
 from streamkit.plan.topology import Topology
 from streamkit.runtime.deadlines import Deadlines, Guard
 from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset, place_of
+from streamkit.runtime.stage_report import StageReport
 from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
 from streamkit.runtime.watchdog import LOOK_EVERY_S, STUCK_EXIT_CODE, Watchdog
 from streamkit.runtime.worker import Worker
+from streamkit.stages import StageTime
 
 _ASK_FOR_S = 3.0
 _LOCK_HELD_S = 60.0
@@ -46,6 +48,7 @@ class RunOptions:
     worker_index: int = 0
     parent: int | None = None  # process id of the supervisor: if it is gone, the worker drains
     on_step: Callable[[Worker], None] | None = None
+    report: Callable[[Sequence[StageTime], int], None] | None = None  # given where the time of the run went, and its records
     stop: Callable[[], bool] | None = None  # asked between steps; True drains, as a signal does
     watchdog: bool = False  # whether a call that never returns may end the process (watchdog.py)
 
@@ -115,7 +118,13 @@ def run_service(
             life.worker = worker
             worker.start()
             instrument.event("started", kafka=client.describe())
-            _run(worker, options, instrument, stop, life)
+            report = StageReport(worker.stages, instrument, clock)
+            try:
+                _run(worker, options, instrument, stop, life, report)
+            finally:
+                times = report.end()
+                if options.report is not None:
+                    options.report(times, worker.stages.records)
     instrument.event("stopped")
 
 
@@ -129,11 +138,14 @@ def _told(instrument: Instrument) -> Iterator[None]:
         raise
 
 
-def _run(worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop, life: _Life) -> None:
+def _run(  # the loop itself
+    worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop, life: _Life, report: StageReport
+) -> None:
     with _calm_garbage_collector():
         try:
             while not stop.requested and not _told_to_stop(options):
                 step = worker.step()
+                report.look()
                 if options.on_step is not None:
                     options.on_step(worker)
                 if step.finished and options.until_end:

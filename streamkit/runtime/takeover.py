@@ -164,7 +164,10 @@ class TakeOver:
     def _take_anew(self, wanted: Mapping[TaskId, Sequence[TopicPartition]]) -> None:
         if wanted:
             self._positions = self._committed([tp for inputs in wanted.values() for tp in inputs])
-        tasks = [self._layout.task(task_id, self._transaction, self._failures, self._incarnation()) for task_id in wanted]
+        tasks = [
+            self._layout.task(task_id, self._transaction, self._failures, self._incarnation(), self._transaction.stages)
+            for task_id in wanted
+        ]
         if tasks:
             stall_s = self._settings.restore_stall_ms / 1000
             self._restore = Restore(tasks, self._client, self._admin, self._clock, stall_s, self._instrument)

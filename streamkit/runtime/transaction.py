@@ -29,6 +29,7 @@ from streamkit.errors import (
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Committed, GroupMetadata, Headers, Producer, TopicPartition
 from streamkit.runtime.deadlines import Guard, NoGuard, patience
+from streamkit.stages import COMMIT, PRODUCE, NoStages, Stages
 
 _RETRY_PAUSE_S = 0.05
 _INIT_PAUSE_S = 0.5
@@ -55,7 +56,9 @@ class Transaction:
         settings: EngineSettings,
         instrument: Instrument,
         guard: Guard | None = None,
+        stages: Stages | None = None,
     ) -> None:
+        self.stages = stages or NoStages()
         self._make_producer = make_producer
         self._clock = clock
         self._settings = settings
@@ -78,6 +81,7 @@ class Transaction:
         timestamps: int | Iterable[int],
         headers: Iterable[Headers | None] | None = None,
     ) -> None:
+        before = self.stages.enter(PRODUCE)
         producer = self._begun()
         try:
             producer.produce_many(topic, values, keys, partition, timestamps, headers)
@@ -85,6 +89,7 @@ class Transaction:
             _raise_broken(error)
             raise
         self.records += len(values)
+        self.stages.enter(before)
 
     def produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Headers | None = None) -> None:
         producer = self._begun()
@@ -149,6 +154,7 @@ class Transaction:
         """
         assert offsets, "every transaction sends at least one offset (R1)"  # noqa: S101 - a bug here, not a fault outside
         _refuse_unfenced(group)
+        before = self.stages.enter(COMMIT)
         producer = self._begun()
         started = self._clock.monotonic()
         deadline = self._settings.deadline_s if within_s is None else min(self._settings.deadline_s, within_s)
@@ -168,6 +174,7 @@ class Transaction:
         self.open = False
         self.last_commit_s = self._clock.monotonic() - started
         self._recycle_if_disturbed(producer)
+        self.stages.enter(before)
 
     def confirm(self, partitions: Iterable[TopicPartition], group: GroupMetadata) -> None:
         """Asks the group's coordinator whether it still takes offsets of us; raises its answer if not. Nothing is committed."""

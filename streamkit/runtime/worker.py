@@ -41,6 +41,7 @@ from streamkit.runtime.task import Task, TaskState
 from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.topic_guard import TopicGuard
 from streamkit.runtime.transaction import BrokenProducerError, Transaction
+from streamkit.stages import CONSUME, OTHER, RESTORE, Stages
 
 _FEW = 100
 
@@ -78,9 +79,12 @@ class Worker:
         self._instrument = instrument
         self._guard = guard or NoGuard()
         self._polled_at = clock.monotonic()
+        self.stages = Stages()
         self._admin = client.admin()
         self._consumer = client.consumer(layout.topology.plan.app)
-        self._transaction = Transaction(lambda: client.producer(transactional_id), clock, settings, instrument, self._guard)
+        self._transaction = Transaction(
+            lambda: client.producer(transactional_id), clock, settings, instrument, self._guard, self.stages
+        )
         self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
@@ -151,7 +155,9 @@ class Worker:
             # First what was polled, then the take-over: a callback inside the poll may have dropped a task whose partition stays
             # ours (KIP-848), and its successor begins at the committed position, far before what was polled.
             records = self._process(polled)
+            self.stages.enter(RESTORE)
             self._take_over.step()
+            self.stages.enter(OTHER)
             self._advance_time()
             committed = self._committer.commit_if_due()
         except (KafkaError, LostOffsetError, StateError) as error:
@@ -162,6 +168,7 @@ class Worker:
             self._roll_back(answer)
             return Step(busy=True)
         finally:
+            self.stages.enter(OTHER)
             self._guard.leave()
         return Step(records, committed, self.finished, busy=bool(records or committed or self._take_over.restoring))
 
@@ -173,6 +180,7 @@ class Worker:
         try:
             # one by one each of them waits for the broker: fewer, so that a step stays short
             most = _FEW if self._failures.refusals else self._settings.max_records
+            self.stages.enter(CONSUME)
             return self._consumer.poll(min(most, self._settings.max_records), wait)
         except RetriableError as error:  # nothing came of it: what is in memory is as good as before
             self._topics.suspect(error)
@@ -180,6 +188,7 @@ class Worker:
             self._read_again()
             return Polled()
         finally:
+            self.stages.enter(OTHER)
             self._guard.leave()
 
     def _read_again(self) -> None:
@@ -204,7 +213,10 @@ class Worker:
             if task is not None and task.state is TaskState.RUNNING:
                 self._committer.remember_epochs([task])
                 self._limit.took(len(batch))
+                self.stages.enter(task.chain.readers[batch.tp.topic].stage)
                 records += task.process(batch, now)
+        self.stages.enter(OTHER)
+        self.stages.records += records
         for tp, end in polled.ends.items():
             task = self._tasks.of(tp)
             if task is not None:

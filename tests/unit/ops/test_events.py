@@ -26,7 +26,7 @@ def calls(source: str) -> Iterator[tuple[str | None, set[str]]]:
 
 
 def sources() -> list[Path]:
-    return [path for path in sorted((PACKAGE / "runtime").rglob("*.py")) if path.name != "events.py"]
+    return [path for part in ("runtime", "ops") for path in sorted((PACKAGE / part).rglob("*.py")) if path.name != "events.py"]
 
 
 def told() -> dict[str, set[str]]:

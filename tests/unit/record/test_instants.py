@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamkit.record import instants
 from streamkit.record.instants import as_utc, datetime_of, datetimes_of, micros_of, micros_of_datetimes, parse, parse_one
 
 FIRST, LAST = datetime(1, 1, 2), datetime(9999, 12, 30)  # noqa: DTZ001 - hypothesis wants naive bounds
@@ -119,3 +120,12 @@ def test_instants_outside_the_calendar_are_refused():
         datetimes_of(np.array([2**62]))
     with pytest.raises(ValueError, match="outside"):
         as_utc(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2))))
+
+
+def test_writers_that_leave_out_zeros_do_not_cost_the_fast_path(monkeypatch):
+    """Java's Instant writes 0, 3, 6 or 9 digits, Python's isoformat 0 or 6: nearly every batch has texts of several lengths."""
+    moments = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(milliseconds=125 * n, microseconds=n % 2) for n in range(200)]
+    texts = [moment.isoformat().replace("+00:00", "Z") for moment in moments]
+    assert len(set(map(len, texts))) == 2
+    monkeypatch.setattr(instants, "parse_one", None)
+    assert instants.parse(texts).tolist() == list(map(instants.micros_of, moments))
