@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from streamkit.errors import AggregateError
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
-from streamkit.kafka.client import Headers
 from streamkit.operators.evaluate import Evaluator
+from streamkit.operators.late import closed_by, reasons
 from streamkit.operators.operator import Failures, Operator, PassOn, place
 from streamkit.operators.updates import Telling
 from streamkit.plan.nodes import WindowAggregate
@@ -36,9 +35,6 @@ from streamkit.state.window_store import Entries
 
 Int64s = npt.NDArray[np.int64]
 
-LATE_HEADER = "streamkit-late"
-"""Header of a late record: JSON with the end of its last window and the watermark that had passed it, in milliseconds."""
-
 EMIT_ROWS = 20_000
 """Rows of a closed window handed on at once: values and the client's copies stay in the processor's cache."""
 
@@ -51,6 +47,7 @@ class Progress:
     closed_through: int = NO_TIME
     max_timestamp: int = NO_TIME
     late_records: int = 0
+    most_lateness_ms: int = 0  # of those since it was last told; not stored
 
 
 class Store(BlockStore, Protocol):
@@ -141,7 +138,7 @@ class AggregateOperator(Operator):
         since = np.maximum(first_ends, first_open)
         late = since > last_ends
         if bool(late.any()):
-            self._emit_late(batch.take(np.flatnonzero(late)), last_ends[late], first_open[late])
+            self._emit_late(batch.take(np.flatnonzero(late)), last_ends[late])
             kept = np.flatnonzero(~late)
             batch, pane_ends, since = batch.take(kept), pane_ends[kept], since[kept]
         return (batch, pane_ends, since) if self.window.overlaps else (batch, since, None)
@@ -150,15 +147,12 @@ class AggregateOperator(Operator):
         through = self.progress.closed_through
         return NO_TIME if through == NO_TIME else self.window.next_end(through)
 
-    def _emit_late(self, late: Batch, last_ends: Int64s, first_open: Int64s) -> None:
+    def _emit_late(self, late: Batch, last_ends: Int64s) -> None:
+        watermarks, lateness_ms = closed_by(late, last_ends, self.window, self.progress.frontier)
         self.progress.late_records += len(late)
-        if not self.late.behind:
-            return
-        headers: list[Headers] = [
-            [(LATE_HEADER, msgspec.json.encode({"window_end": end, "first_open_window_end": first}))]
-            for end, first in zip(last_ends.tolist(), first_open.tolist(), strict=True)
-        ]
-        self.late.process(late.with_added_headers(headers))
+        self.progress.most_lateness_ms = max(self.progress.most_lateness_ms, int(lateness_ms.max()))
+        if self.late.behind:
+            self.late.process(late.with_added_headers(reasons(last_ends, watermarks, lateness_ms)))
 
     def _in_order(self, columns: dict[str, Column], batch: Batch) -> list[Column | None]:
         """The input of each accumulator, with the times for those that look at them."""

@@ -28,6 +28,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "inside": "what the call is part of, outermost first",
     "kafka": "the bootstrap servers",
     "kind": "the class of the error",
+    "lateness_ms": "for how long, in event time, the last window of a late record had been closed; the most since it was told",
     "new": "since this was told last",
     "offset": "of the first record concerned",
     "operator": "the step of the pipeline",
@@ -183,7 +184,10 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             ("error", "topic", "partition", "offset", "operator"),
         ),
         "late-records": Event(
-            "warning", "records came after their window had closed; at most once in ten seconds", ("operator", "new", "total")
+            "warning",
+            "records came after their last window had closed; at most once in ten seconds, and whether or not anything reads "
+            "`late()`",
+            ("operator", "new", "total", "lateness_ms"),
         ),
         # ---- the supervisor of `--workers`
         "worker-started": Event("info", "a worker process", ("index", "pid")),

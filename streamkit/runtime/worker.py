@@ -147,6 +147,7 @@ class Worker:
         self._guard.enter("step", self._settings.step_deadline_s)
         try:
             self._topics.look()
+            self._late.look(self._clock.monotonic())
             if not self._outage.away:
                 self._progress.look(self._tasks, self._assignment.owned, restoring=self._take_over.restoring)
             polled = self._poll(wait)
@@ -275,21 +276,22 @@ class Worker:
             closing.callback(self._transaction.close)
             closing.callback(self._consumer.close)
             closing.callback(self._tasks.clear)  # nobody comes back to be parked
+            closing.callback(self._late.close)
             closing.callback(self._take_over.stop)
             closing.callback(self._transaction.abort)
 
     # ---- what the parts tell
 
     def _started(self, tasks: Sequence[Task]) -> None:
+        self._late.started(tasks)
         if any(task.touched for task in tasks):
             self._committer.commit()
-        self._late.started(tasks)
 
-    def _published(self, tasks: Sequence[Task]) -> None:  # noqa: ARG002 - all of them are looked at
+    def _published(self, tasks: Sequence[Task]) -> None:
         positions = self._tasks.positions()
         self._limit.committed(positions)
         self._failures.refusals.committed(positions)
-        self._late.committed(self._tasks, self._clock.monotonic())
+        self._late.committed(tasks)
         self._purge.committed(self._tasks)
 
     # ---- rebalance: inside the consumer's callbacks
@@ -325,6 +327,7 @@ class Worker:
         if any(task.touched for task in self._tasks.among(partitions)):
             self._transaction.abort()
             self._forget_tasks()
+        self._late.left({task for task, inputs in self._layout.task_inputs().items() if not set(partitions).isdisjoint(inputs)})
         self._take_over.revoked(partitions)
         gone = self._tasks.among(partitions)
         self._committer.forget(partitions, gone)
