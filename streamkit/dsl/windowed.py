@@ -36,7 +36,8 @@ class WindowedStream(Generic[K, V]):
         return f"<WindowedStream {self._node.label}, {self._window}>"
 
     def aggregate(self, name: str, /, **outputs: Aggregator) -> Aggregated[K, V]:
-        """Computes the outputs for each key and window; a result row has the key's columns, window_start, window_end, outputs.
+        """Computes the outputs for each key and window; a result row has the key's columns, window_start, window_end, outputs
+        (of the global window no window_start and window_end).
 
         ``name`` owns the state: its changelog is the topic ``<app>.<name>.changelog``. The key's columns are those of `key_by`,
         or ``key`` for a function or the record's own key; none for `globally`. A null key is a group of its own.
@@ -82,7 +83,8 @@ class Aggregated(Generic[K, V]):
         """The final result of each key and window, once, when the watermark has passed the window's end + grace.
 
         The record's key is the group's; its event time is the window's end - 1 ms, or the largest time seen if that is less.
-        Headers are dropped. Windows in which nothing arrived have no result. Results may go into a window again:
+        Headers are dropped. Windows in which nothing arrived have no result. A count window closes with the record that fills it,
+        the global window with the end of a bounded input only. Results may go into a window again:
         ``on_close().by_record_key().window(...)``; no such record can be late.
 
         >>> import streamkit as sk
@@ -99,6 +101,13 @@ class Aggregated(Generic[K, V]):
         the wall clock. ``"record"``: after each record, which costs far more. In any case a row that changed is told when the
         watermark passes the window's end and before the window closes, so the last update of a window is its final result (sums
         of floats may differ in the last digit). The header ``streamkit-result`` says `early`, `on-time` or `late` (within grace).
+
+        A **session** is known by its key and window_start. Where a record comes before that, or puts two sessions together, a row
+        with the header `withdrawn` takes back what was told with the old start (the row as it stood before), and the session is
+        told with its new one; with the commit, if not before. So keep the last row of each (key, window_start) and delete on
+        `withdrawn`: what is left are the final results. (After a restart, with a duration, one that was never told may be
+        withdrawn.) A **count window** is `early` while it fills, each such row replaced by the next one of its key, and `on-time`,
+        once, when it is full. The **global window** is `early` until the end of a bounded input: keep the last row of each key.
 
         A record changes every window that holds it: sixty, in a hopping window of sixty hops. Which values are told depends on
         when commits fall, and after a restart a value may be told again; the last one does not. Updates can be filtered, mapped
@@ -122,6 +131,7 @@ class Aggregated(Generic[K, V]):
 
         A record is late for a window if its own source partition's watermark had passed the window's end + grace before it came:
         that does not depend on batches, other partitions or restarts. Late records are counted whether or not they are used here.
+        Of count windows and the global window none is late: `DeclarationError`.
 
         >>> import streamkit as sk
         >>> bids = sk.App("bids").stream(sk.Topic("bids")).globally().window(sk.tumbling("1m"))

@@ -20,7 +20,7 @@ from streamkit.state.window_store import PaneId, WindowStore
 
 RESULT_HEADER = "streamkit-result"
 """On an update: `early` (before the watermark passed the window's end), `on-time` (as it passed) or `late` (after, within
-grace)."""
+grace); of a count window `early` or, when it is full, `on-time`; of a session that is none of its own any more `withdrawn`."""
 
 EARLY, ON_TIME, LATE = "early", "on-time", "late"
 Emit = Callable[["Updates", int, Keys, str], None]

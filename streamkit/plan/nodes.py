@@ -21,7 +21,7 @@ from streamkit.errors import DeclarationError, SchemaError
 from streamkit.eventtime.duration import duration_text
 from streamkit.eventtime.generators import Watermarks
 from streamkit.eventtime.sliding import RecordWindow
-from streamkit.eventtime.windows import SessionWindow, Window
+from streamkit.eventtime.windows import Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.topic import Topic
 from streamkit.plan.types import common_field, describe, field_of_key, python_type, returned_schema, type_name
@@ -405,12 +405,6 @@ class OnUpdate(Unary):
     per_record: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.input.window, SessionWindow):
-            raise DeclarationError(
-                f"aggregate '{self.input.name}': on_update() is not there for sessions, which merge: what was told of one would "
-                "have to be taken back. Use on_close()"
-            )
-
         if isinstance(self.input.window, RecordWindow):
             raise DeclarationError(
                 f"aggregate '{self.input.name}': on_update() is not there for {self.input.window.kind} windows: a record changes "

@@ -24,6 +24,9 @@ from streamkit.state.window_store import Entries, PaneId
 
 Int64s = npt.NDArray[np.int64]
 Reject = Callable[[int, str], None]
+Watch = Callable[[Any, int, bool, "list[Entries]"], None]
+"""Told of each session that changes: its key (as a dict knows it), its start, whether there was none of that start before, and
+what was put into it and is now no session of its own any more: each row as it stood."""
 _FIRST_CAPACITY = 64
 _NEVER = -(2**62)  # before all times
 
@@ -41,6 +44,7 @@ class SessionStore:
         self._dirty = np.zeros(0, bool)
         self._free: list[int] = []
         self._by_key: dict[Any, list[int]] = {}
+        self.watched_by: list[Watch] = []
 
     def __len__(self) -> int:
         return int(self._live.sum())
@@ -118,13 +122,31 @@ class SessionStore:
             for slot in made:
                 self._drop(slot)
             return False
+        stood = self._will_begin_earlier(np.flatnonzero(together & (slot_of >= 0)), slot_of, groups) if self.watched_by else {}
         for acc, cells, column in zip(self._functions, self._cells[1:], columns, strict=True):
             acc.add(cells, slots, column)
         chosen = slot_of[together]
         self._first[chosen] = np.minimum(self._first[chosen], groups.low[together])
         self._last[chosen] = np.maximum(self._last[chosen], groups.high[together])
         self._dirty[chosen] = True
+        for number in np.flatnonzero(together).tolist() if self.watched_by else ():
+            start = int(self._first[slot_of[number]])
+            gone = [stood[number]] if number in stood else []
+            self._tell(spans[number][0], start, bool(gone) or not touching[number], gone)
         return True
+
+    def _tell(self, key: Any, start: int, begun: bool, gone: list[Entries]) -> None:  # noqa: FBT001 - as in Watch
+        for watch in self.watched_by:
+            watch(key, start, begun, gone)
+
+    def _will_begin_earlier(self, numbers: Int64s, slot_of: Int64s, groups: _Groups) -> dict[int, Entries]:
+        """Those groups whose session begins later than they do, each with the row as it stands."""
+        slots = slot_of[numbers]
+        return {
+            int(number): self._row(int(slot))
+            for number, slot in zip(numbers, slots, strict=True)
+            if groups.low[number] < self._first[slot]
+        }
 
     def _add_one(self, index: int, key: Any, time: int, inputs: Sequence[Column | None], reject: Reject) -> None:
         """One record, with all the sessions that it touches put together; all of it or nothing."""
@@ -149,6 +171,8 @@ class SessionStore:
             return
         low = min([time, *(int(self._first[slot]) for slot in touched)])
         high = max([time, *(int(self._last[slot]) for slot in touched)])
+        began_later = [slot for slot in touched if int(self._first[slot]) != low]
+        gone = [self._row(slot) for slot in began_later] if self.watched_by else []
         for slot in touched[1:]:
             self._drop(slot)
         target = touched[0] if touched else self._make(key, low, high)
@@ -157,6 +181,7 @@ class SessionStore:
             for cell, value in zip(cells, own, strict=True):
                 cell[target] = value[0]
         self._dirty[target] = True
+        self._tell(key, low, len(began_later) == len(touched), gone)
 
     # ---- slots
 
@@ -218,7 +243,29 @@ class SessionStore:
             yield self._rows(np.flatnonzero(self._live))
 
     def _rows(self, slots: Slots) -> Entries:
-        slots = slots[np.lexsort((self._first[slots], self._last[slots]))]
+        return self._at(slots[np.lexsort((self._first[slots], self._last[slots]))])
+
+    def rows_of(self, sessions: Sequence[tuple[Any, int]]) -> Entries:
+        """The sessions of these keys (as a dict knows them) and starts, in this order."""
+        return self._at(self._slots_of(sessions))
+
+    def ends_of(self, sessions: Sequence[tuple[Any, int]]) -> Int64s:
+        """Where they end by now."""
+        return self._last[self._slots_of(sessions)] + self._gap_ms
+
+    def _slots_of(self, sessions: Sequence[tuple[Any, int]]) -> Slots:
+        first, held = self._first, self._by_key
+        slots = [next(slot for slot in held[key] if first[slot] == start) for key, start in sessions]
+        return np.array(slots, np.int64)
+
+    def identities(self) -> list[tuple[Any, int]]:
+        """Key (as a dict knows it) and start of every open session."""
+        return [(key, int(self._first[slot])) for key, slots in self._by_key.items() for slot in slots]
+
+    def _row(self, slot: int) -> Entries:
+        return self._at(np.array([slot]))
+
+    def _at(self, slots: Slots) -> Entries:
         end = int(self._last[slots].max()) + self._gap_ms if len(slots) else 0
         keys = [self._key_at(slot) for slot in slots.tolist()]
         return Entries(PaneId(end, end), keys, [[cell[slots] for cell in cells] for cells in self._cells])
@@ -244,9 +291,7 @@ class SessionStore:
         slots = np.flatnonzero(self._dirty & self._live)
         self._dirty[:] = False
         if len(slots):
-            end = int(self._last[slots].max()) + self._gap_ms
-            keys = [self._key_at(slot) for slot in slots.tolist()]
-            yield slots, Entries(PaneId(end, end), keys, [[cell[slots] for cell in cells] for cells in self._cells])
+            yield slots, self._at(slots)
 
     def mark_dirty(self, pane_id: PaneId, slots: Slots) -> None:  # noqa: ARG002 - sessions are not in panes
         """Has what lies in these slots now written again with the next commit."""

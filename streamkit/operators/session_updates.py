@@ -1,0 +1,123 @@
+"""Results of sessions that are still open, and what is taken back of them.
+
+A told session is known downstream by its key and its start. Where a record comes before that start, or puts two sessions
+together, a start is no session's any more: then what was told of it is withdrawn, by the row as it stood before, and the session
+that it went into is told with it. So whoever keeps the last row of each (key, window_start), and drops what is withdrawn, ends
+with the final results.
+
+What was told is not remembered, only what was not: starts that are new since. All that is told leaves in the transaction of the
+change or of a timer, and a withdrawal never waits for the timer but leaves with the commit; so whatever a restore brings back may
+have been told with the start that it has, and with no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from streamkit.kafka.client import Headers
+from streamkit.operators.updates import EARLY, LATE, ON_TIME, RESULT_HEADER, Telling
+from streamkit.record.batch import Batch
+from streamkit.state.session_store import SessionStore
+from streamkit.state.window_store import Entries
+
+WITHDRAWN = "withdrawn"
+Session = tuple[Any, int]
+"""Key (as a dict knows it) and start."""
+
+
+class SessionUpdates(Telling):
+    """One `on_update()` over sessions. ``result_batches`` makes results of a store's rows."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        result_batches: Callable[[Entries], Iterator[Batch]],
+        *,
+        every_ms: int | None,
+        per_record: bool,
+    ) -> None:
+        super().__init__(every_ms=every_ms, per_record=per_record)
+        self._store = store
+        self._result_batches = result_batches
+        self._changed: dict[Session, None] = {}
+        self._begun: set[Session] = set()  # of those, the ones whose start was never told
+        self._gone: dict[Session, list[Entries]] = {}  # what was told and went into them, and is not withdrawn yet
+
+    # ---- what changed
+
+    def changed(self, key: Any, start: int, begun: bool, gone: list[Entries]) -> None:  # noqa: FBT001 - session_store.Watch
+        session = key, start
+        for row in gone:
+            before = key, int(row.cells[0][0][0])
+            self._changed.pop(before, None)
+            taken_back = self._gone.pop(before, [])
+            if before in self._begun:
+                self._begun.remove(before)
+            else:
+                taken_back.append(row)
+            if taken_back:
+                self._gone.setdefault(session, []).extend(taken_back)
+        if begun:
+            self._begun.add(session)
+        self._changed[session] = None
+
+    def restored(self, first_open_end: int) -> None:  # noqa: ARG002 - what has closed is not in the store any more
+        """Which rows a timer had not yet told is not known any more: all are told (again)."""
+        if self.every_ms is not None:
+            self._changed = dict.fromkeys(self._store.identities())
+
+    # ---- telling
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._changed)
+
+    def tell_all(self, watermark: int) -> None:
+        self._tell(list(self._changed), watermark)
+
+    def committing(self, watermark: int) -> None:
+        """A withdrawal does not wait for a timer."""
+        self._tell(list(self._changed if self.every_ms is None else self._gone), watermark)
+
+    def passing(self, before: int, watermark: int) -> None:
+        """What has changed in the sessions whose end is passed is told as it is."""
+        self._tell([session for session, end in self._ends() if before < end - 1 <= watermark], watermark, ON_TIME)
+
+    def closing(self, through: int) -> None:
+        """Sessions that end by then are about to close: what is not told yet is told."""
+        self._tell([session for session, end in self._ends() if end <= through], through, LATE)
+
+    def _ends(self) -> Iterator[tuple[Session, int]]:
+        """The sessions that have changed, with their ends by now."""
+        sessions = list(self._changed)
+        return zip(sessions, self._store.ends_of(sessions).tolist(), strict=True)
+
+    def _tell(self, sessions: Sequence[Session], watermark: int, kind: str | None = None) -> None:
+        if not sessions:
+            return
+        gone = [row for session in sessions for row in self._gone.pop(session, ())]
+        if gone:
+            self._emit(_joined(gone), [WITHDRAWN] * len(gone))
+        rows = self._store.rows_of(sessions)
+        ends = self._store.bounds(rows)[1]
+        self._emit(rows, [kind or (EARLY if watermark < end - 1 else LATE) for end in ends.tolist()])
+        for session in sessions:
+            del self._changed[session]
+        self._begun.difference_update(sessions)
+
+    def _emit(self, rows: Entries, kinds: list[str]) -> None:
+        told = 0
+        for batch in self._result_batches(rows):
+            headers: list[Headers] = [[(RESULT_HEADER, kind.encode())] for kind in kinds[told : told + len(batch)]]
+            self.process(batch.with_added_headers(headers))
+            told += len(batch)
+
+
+def _joined(rows: list[Entries]) -> Entries:
+    cells = [
+        [np.concatenate(column) for column in zip(*held, strict=True)] for held in zip(*(row.cells for row in rows), strict=True)
+    ]
+    return Entries(rows[0].pane, [key for row in rows for key in row.keys], cells)
