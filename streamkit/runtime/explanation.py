@@ -56,7 +56,8 @@ class WindowExplanation:
 
     @property
     def closes_at(self) -> datetime | None:
-        """The watermark of the task that closes the window: its end + grace - 1 ms, and the graces of windows before it."""
+        """The watermark of the task that closes the window: its end + grace - 1 ms, and the graces of windows before it. None of
+        windows that time does not close, and where there is no window."""
         return None if self._answer.closes_at_ms is None else _instant(self._answer.task.needed_ms)
 
     @property

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from streamkit.errors import DeclarationError
+from streamkit.eventtime.sliding import RecordWindow
 from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP
 from streamkit.eventtime.windows import CumulatingWindow, SessionWindow, Window
 from streamkit.kafka.murmur2 import partition_for
 from streamkit.operators.aggregate import AggregateOperator
+from streamkit.operators.count_aggregate import CountAggregateOperator
 from streamkit.operators.sink import NULL_KEY_PARTITION
 from streamkit.plan.names import near_names
 from streamkit.plan.nodes import Repartition, WindowAggregate, keyed_upstream
@@ -55,7 +57,9 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """``closes_at_ms`` is the watermark that completes the window, of the aggregate; the time of ``task`` is what its
-    ``needed_ms`` is measured by. ``row`` is the result as it is now. ``others``: start and end of further windows of the key."""
+    ``needed_ms`` is measured by. ``row`` is the result as it is now. ``others``: start and end of further windows of the key.
+    ``wanted``: the records that a count window still waits for; None of others. Windows that time does not close have no bounds,
+    and ``closes_at_ms`` is None."""
 
     aggregate: str
     key: Any
@@ -69,6 +73,7 @@ class Answer:
     others: tuple[tuple[int, int], ...]
     is_live: bool
     is_keyed: bool
+    wanted: int | None = None
 
 
 # ---- the question
@@ -165,6 +170,8 @@ def answer(source: TaskSource, layout: Layout, question: Question) -> Answer:
     assert first is not None  # noqa: S101 - there is at least one task
     task, rows = first
     operator = task.chain.aggregates[question.node.name]
+    if not window.closed_by_time:
+        return _timeless(source, task, operator, question, rows)
     key, row = _chosen(rows, question, window)
     start_ms, end_ms = _bounds(operator, row, question)
     delay = delays(task.chain)[id(operator)]
@@ -179,11 +186,25 @@ def answer(source: TaskSource, layout: Layout, question: Question) -> Answer:
     )  # fmt: skip
 
 
+def _timeless(
+    source: TaskSource, task: Task, operator: AggregateOperator, question: Question, rows: Sequence[tuple[Any, Row]]
+) -> Answer:
+    """Of a window that time does not close."""
+    key, row = rows[0] if rows else (question.keys[0], None)
+    view = look(source, task, task.time.watermark())
+    state = WindowState.CLOSED if view.has_ended else WindowState.OPEN if row is not None else WindowState.EMPTY
+    wanted = operator.store.wanted(key) if isinstance(operator, CountAggregateOperator) else None
+    is_keyed = question.node.key.key_type is not None
+    return Answer(question.node.name, key, state, None, None, None, 0, view, row, (), source.is_live, is_keyed, wanted)
+
+
 def _check_start(node: WindowAggregate, start_ms: int, end_ms: int | None) -> None:
     if not MIN_TIMESTAMP <= start_ms <= MAX_TIMESTAMP:
         raise DeclarationError(f"{start_ms} ms is no event time: it is outside the years 101 to 9899")
     window = node.window
-    if isinstance(window, SessionWindow):
+    if not window.closed_by_time:
+        raise DeclarationError(f"aggregate '{node.name}': {window} has no start that names it: ask for KEY@, without a START")
+    if isinstance(window, SessionWindow | RecordWindow):  # they may start at any millisecond
         return
     end = _first_end(window, start_ms)
     found = window.start_of(end)
@@ -210,6 +231,8 @@ def _first_end(window: Window, instant_ms: int) -> int:
 
 
 def _ends(window: Window, start_ms: int) -> list[int]:
+    if isinstance(window, RecordWindow):
+        return [start_ms + window.longest_ms]
     if isinstance(window, CumulatingWindow):
         return list(range(start_ms + window.step_ms, start_ms + window.size_ms + 1, window.step_ms))
     return [_first_end(window, start_ms)]
@@ -224,7 +247,7 @@ def _open_rows(task: Task, question: Question) -> list[tuple[Any, Row]]:
         found += [
             (key, Row(row)) for key, exact, row in zip(keys, exact_keys(list(keys)), batch.rows(), strict=True) if exact in wanted
         ]
-    return sorted(found, key=lambda each: _span(each[1]))
+    return sorted(found, key=lambda each: _span(each[1])) if question.node.window.has_bounds else found
 
 
 def _span(row: Row) -> tuple[int, int]:

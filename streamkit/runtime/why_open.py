@@ -26,10 +26,27 @@ def sentence(answer: Answer) -> str:
                 f"{_window(answer)} is closed: the watermark has passed {_time(answer.closes_at_ms)}. If anything had arrived in "
                 "it, its final result was given then; a record that still comes for it is late"
             )
+        case WindowState.OPEN if answer.closes_at_ms is None:
+            return f"{_window(answer)} is in a window that time does not close: {_timeless(answer)}"
         case WindowState.OPEN:
             return f"{_window(answer)} is open because {_because(answer.task)}"
         case _:
             return f"{_empty(answer)}{_then(answer)}"
+
+
+def _timeless(answer: Answer) -> str:
+    if answer.wanted is None:
+        return "it is told by on_update(), and closes only at the end of a bounded input"
+    records = "1 more record comes" if answer.wanted == 1 else f"{answer.wanted:,} more records have come"
+    waiting = _unread(answer.task)
+    unread = f"; of those that have come, some are unread in {waiting}" if waiting else ""
+    return f"its next result is given when {records}{unread}"
+
+
+def _unread(task: TaskView) -> str:
+    """Where records wait, or nothing."""
+    waiting = [each for each in _sources(task) if _waiting(each)]
+    return _list([f"{each.name} ({_records(_waiting(each))})" for each in waiting]) if waiting else ""
 
 
 def _empty(answer: Answer) -> str:
@@ -41,10 +58,10 @@ def _empty(answer: Answer) -> str:
 
 def _then(answer: Answer) -> str:
     """Of a window in which nothing has arrived: what waits, or how long it may still come."""
-    waiting = [each for each in _sources(answer.task) if _waiting(each)]
-    if waiting:
-        names = _list([f"{each.name} ({_records(_waiting(each))})" for each in waiting])
-        return f"; but records wait unread in {names}, so it may be that what belongs there has not been processed yet"
+    if waiting := _unread(answer.task):
+        return f"; but records wait unread in {waiting}, so it may be that what belongs there has not been processed yet"
+    if answer.wanted is not None:
+        return f"; {_timeless(answer)}"
     if answer.closes_at_ms is None:
         return "; all that came for it is in windows that have closed, or was late"
     now = _time(answer.task.watermark_ms)

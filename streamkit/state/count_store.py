@@ -236,6 +236,11 @@ class CountStore:
         found = exact_keys(keys if isinstance(keys, list) else keys.tolist())
         return [key for key in dict.fromkeys(found) if key in self._slot_of]
 
+    def wanted(self, key: Any) -> int:
+        """Of how many more records of the key there is a result with the last."""
+        slot = self._slot_of.get(exact_keys([key])[0])
+        return self._every - (0 if slot is None else int(self._totals[slot]) % self._every)
+
     def keys(self) -> list[Any]:
         """All that are in the state."""
         return [plain_key(key) for key in self._slot_of]

@@ -230,6 +230,47 @@ def test_hopping_and_calendar_windows() -> None:
     assert (found.state, found.closes_at) == ("open", datetime(2020, 4, 15, 20, 59, 59, 999000, UTC))
 
 
+@pytest.mark.parametrize("window", [sk.sliding("5m"), sk.rolling("5m", grace="1m")], ids=str)
+def test_windows_that_lie_where_the_records_are(window: Any) -> None:
+    case = Explained(make_app("column", window), partitions=2)
+    case.send(0, 30)
+    case.send(1, 40, 1_000)
+    live, stored = case.live("A", None), case.stored("A@")
+    assert facts(live) == facts(stored)
+    assert (live.state, live.held_back_by, values(live)) == ("open", "bids-0", {"item": "A", "n": 1})
+    assert "from 2020-04-15T07:55:30Z to 2020-04-15T08:00:30.001Z" in live.sentence
+    assert facts(case.stored("A@2020-04-15T07:55:30Z")) == facts(live)
+    assert case.stored(f"A@{START}").state == "empty"
+    assert case.stored("A@2020-04-15T07:00:00Z").state == "closed"
+
+
+def test_windows_that_time_does_not_close() -> None:
+    case = Explained(make_app(window=sk.count_window(5)))
+    case.send(0, 30, 40)
+    for found in (case.live("A", None), case.stored("A@")):
+        assert (found.state, found.closes_at) == ("open", None)
+        assert found.sentence.endswith(
+            "in a window that time does not close: its next result is given when 3 more records have come."
+        )
+        assert found.result is not None
+        assert found.result["n"] == 2
+    case.send(0, 50, 60, 70)
+    for found in (case.live("A", None), case.stored("A@")):
+        assert found.sentence == (
+            "Key 'A' has no open window in aggregate 'total'; its next result is given when 5 more records have come."
+        )
+    with pytest.raises(sk.errors.DeclarationError, match=r"count_window\(5\) has no start that names it: ask for KEY@"):
+        case.live()
+    app = sk.App("app")
+    totals = app.stream(EVENTS).by_record_key().window(sk.global_window()).aggregate("total", n=sk.sum("n"))
+    totals.on_update().to(RESULTS)
+    case = Explained(app)
+    case.send(0, 30)
+    for found in (case.live("A", None), case.stored("A@")):
+        assert (found.state, found.result) == ("open", {"key": "A", "n": 1})
+        assert "closes only at the end of a bounded input" in found.sentence
+
+
 def test_after_the_end_of_the_input_everything_is_closed() -> None:
     case = Explained(make_app("column"), partitions=2)
     case.send(0, 30)
@@ -354,6 +395,8 @@ WINDOWS = (
     lambda: sk.hopping("10m", hop="5m"),
     lambda: sk.cumulating("10m", step="5m"),
     lambda: sk.session("5m", grace="30s"),
+    lambda: sk.sliding("5m", grace="1m"),
+    lambda: sk.rolling("5m"),
 )
 
 
