@@ -8,7 +8,7 @@ an int column with a null key in it turns `IntKeys` into `ObjectKeys`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,10 +46,11 @@ _NAN = float("nan")  # one key, though it does not equal itself
 class ObjectKeys:
     """Slots of hashable Python keys. 1, 1.0 and True are three keys, NaN is one."""
 
-    __slots__ = ("_slots",)
+    __slots__ = ("_by_slot", "_slots")
 
     def __init__(self, keys: Iterable[Any] = ()) -> None:
         self._slots = _SlotDict()
+        self._by_slot: list[Any] = []  # of the first slots; the others are looked up when they are asked for
         for key in exact_keys(list(keys)):
             self._slots[key]
 
@@ -69,10 +70,17 @@ class ObjectKeys:
         """In slot order."""
         return [plain_key(key) for key in self._slots]
 
+    def keys_at(self, slots: Slots) -> list[Any]:
+        """The keys of these slots, at a cost that does not grow with the others: a pane may hold millions, and stay for ever."""
+        new = list(islice(reversed(self._slots), len(self._slots) - len(self._by_slot)))
+        self._by_slot.extend(reversed(new))
+        return [plain_key(self._by_slot[slot]) for slot in slots.tolist()]
+
     def truncate(self, size: int) -> None:
         """Forgets the keys from this slot on."""
         for key in list(self._slots)[size:]:
             del self._slots[key]
+        del self._by_slot[size:]
 
 
 def exact_keys(keys: list[Any]) -> list[Any]:
@@ -116,6 +124,10 @@ class IntKeys:
     def keys(self) -> Int64s:
         """In slot order."""
         return self._by_slot[: self._size]
+
+    def keys_at(self, slots: Slots) -> Int64s:
+        """The keys of these slots."""
+        return self._by_slot[slots]
 
     def slots(self, keys: Keys) -> Slots:
         keys = np.asarray(keys, np.int64)

@@ -105,9 +105,7 @@ class Pane:
         size = len(self.index)
         if slots is None:
             return Entries(pane, self.index.keys(), [[cell[:size] for cell in cells] for cells in self.cells])
-        keys = self.index.keys()
-        chosen = [keys[slot] for slot in slots.tolist()] if isinstance(keys, list) else keys[slots]
-        return Entries(pane, chosen, [[cell[slots] for cell in cells] for cells in self.cells])
+        return Entries(pane, self.index.keys_at(slots), [[cell[slots] for cell in cells] for cells in self.cells])
 
     def _grow(self) -> None:
         capacity = max(_FIRST_CAPACITY, 1 << (max(len(self.index), self._expected) - 1).bit_length())

@@ -302,3 +302,14 @@ def test_keys_of_several_columns_are_told_apart_by_their_types() -> None:
         ("(1, 'a')", 3), ("(1.0, 'a')", 1), ("(True, 'a')", 1), ("(None, 'a')", 1), ("(nan, 'a')", 2), ("(2, 'a')", 1)
     ]  # fmt: skip
     assert all(type(key) is tuple for key in entries.keys)
+
+
+def test_keys_are_found_by_their_slots_also_after_some_were_taken_back() -> None:
+    """A commit that changes few rows of a pane of many keys must not look at all of them."""
+    keys = ObjectKeys(["a", 1.0, True])
+    assert repr(keys.keys_at(np.array([2, 0]))) == "[True, 'a']"
+    keys.slots(["b", ("c", 1.0)])
+    assert keys.keys_at(np.array([4, 3, 1])) == [("c", 1.0), "b", 1.0]
+    keys.truncate(2)
+    keys.slots(["d"])
+    assert repr(keys.keys_at(np.arange(3))) == repr(keys.keys()) == "['a', 1.0, 'd']"
