@@ -106,8 +106,9 @@ class Aggregated(Generic[K, V]):
         with the header `withdrawn` takes back what was told with the old start (the row as it stood before), and the session is
         told with its new one; with the commit, if not before. So keep the last row of each (key, window_start) and delete on
         `withdrawn`: what is left are the final results. (After a restart, with a duration, one that was never told may be
-        withdrawn.) A **count window** is `early` while it fills, each such row replaced by the next one of its key, and `on-time`,
-        once, when it is full. The **global window** is `early` until the end of a bounded input: keep the last row of each key.
+        withdrawn.) A **count window** is `early` while it fills, each such row replaced by the next one of its key, and
+        `on-time`, once, when it is full. The **global window** is `early` until the end of a bounded input: keep the last row
+        of each key.
 
         A record changes every window that holds it: sixty, in a hopping window of sixty hops. Which values are told depends on
         when commits fall, and after a restart a value may be told again; the last one does not. Updates can be filtered, mapped
