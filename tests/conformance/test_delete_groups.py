@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from streamkit.errors import FatalError, KafkaError
@@ -26,14 +24,14 @@ def test_a_deleted_group_has_no_offsets(world: World):
     consumer, _ = world.member(group, topic)
     world.commit_offset(consumer, {TopicPartition(topic, 0): Committed(3)})
     consumer.close()
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = world.clock.monotonic() + PATIENCE_S
     while True:  # a real coordinator may still be busy with the member that left
         try:
             world.admin.delete_group(group, PATIENCE_S)
             break
         except KafkaError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            assert world.clock.monotonic() < deadline
+            world.clock.sleep(0.1)
     assert world.admin.group_offsets(group, PATIENCE_S) == {}
     world.admin.delete_group(group, PATIENCE_S)  # one that does not exist is not an error
 

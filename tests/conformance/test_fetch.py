@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from streamkit.errors import LostOffsetError
@@ -339,7 +337,7 @@ def test_compaction_keeps_the_latest_of_each_key_at_its_offset(world: World):
     world.write(topic, b"old a", b"a", key=b"a")
     world.write(topic, b"b", key=b"b")
     world.write(topic, None, key=b"gone")
-    time.sleep(0.15)
+    world.clock.sleep(0.15)
     world.write(topic, b"active", key=b"c")
 
     def read() -> list[tuple[int, bytes | None]]:

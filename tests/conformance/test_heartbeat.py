@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from streamkit.errors import GenerationError
@@ -20,10 +18,10 @@ def test_a_member_that_was_killed_is_replaced_after_its_session(world: World):
     group, topic = world.name("group"), world.topic(2)
     stranger = world.stranger(group, topic, session_timeout_ms=1_000)
     stranger.kill()
-    started = time.monotonic()
+    started = world.clock.monotonic()
     member = world.consumer(group, [topic])
     world.settle([member], lambda: len(member[1].held) == 2)
-    assert time.monotonic() - started > 0.5
+    assert world.clock.monotonic() - started > 0.5
 
 
 def test_a_rebalance_waits_for_a_killed_member_no_longer_than_its_session(world: World):
@@ -42,7 +40,7 @@ def test_who_works_on_a_batch_for_longer_than_its_session_stays(world: World):
     options = {"transaction_timeout_ms": 1_000, "session_timeout_ms": 1_500}
     busy = world.member(group, topic, 2, **options)
     before = busy[0].group_metadata()
-    time.sleep(2.5)
+    world.clock.sleep(2.5)
     busy[0].poll(1, 0.2)
     assert busy[1].names() == ["assigned"]
     assert busy[0].group_metadata().generation == before.generation
@@ -51,7 +49,7 @@ def test_who_works_on_a_batch_for_longer_than_its_session_stays(world: World):
 def late(world: World, group: str, topic: str) -> Member:
     """A member that has not polled for longer than it may."""
     member = world.member(group, topic, 2, **SHORT)
-    time.sleep(TOO_LONG_S)
+    world.clock.sleep(TOO_LONG_S)
     return member
 
 
@@ -106,7 +104,7 @@ def test_who_was_late_cannot_commit_as_the_member_that_it_was(world: World, prot
     stale = consumer.group_metadata()
     other = world.consumer(group, [topic])
     other[0].poll(1, 0.3)
-    time.sleep(2.5)
+    world.clock.sleep(2.5)
     world.settle([other], lambda: len(other[1].held) == 2)
     producer = world.producer()
     producer.begin()

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from streamkit.clock import Clock, ManualClock, SystemClock
 from streamkit.errors import KafkaError, RetriableError
 from streamkit.kafka.client import (
     Admin,
@@ -30,9 +30,11 @@ from streamkit.kafka.client import (
 )
 from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.kafka.memory.client.group_settings import GroupProtocol, GroupSettings
+from streamkit.kafka.memory.network import Punctual
 
 PATIENCE_S = 20.0
 HEARTBEAT_INTERVAL_MS = 100  # a rebalance is noticed by heartbeat: 3 s by default
+_ASKING_S = 0.001
 PROMPT = {
     "heartbeat.interval.ms": str(HEARTBEAT_INTERVAL_MS),
     "fetch.wait.max.ms": "50",
@@ -179,9 +181,10 @@ class ReadyProducers:
 
 
 class World:
-    """One Kafka. Everything that it makes is closed with it."""
+    """One Kafka. Everything that it makes is closed with it. `clock` is the time that it lives in."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, clock: Clock) -> None:
+        self.clock = clock
         self._made: list[Admin | Consumer | Producer | Reader] = []
         self._numbers = itertools.count(1)
         self._run = uuid.uuid4().hex[:8]
@@ -225,10 +228,10 @@ class World:
         raise NotImplementedError
 
     def eventually(self, check: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-        deadline = time.monotonic() + patience_s
+        deadline = self.clock.monotonic() + patience_s
         while not check():
-            assert time.monotonic() < deadline, "it never came"
-            time.sleep(0.05)
+            assert self.clock.monotonic() < deadline, "it never came"
+            self.clock.sleep(0.05)
 
     def name(self, what: str) -> str:
         return f"conformance-{self._run}-{what}-{next(self._numbers)}"
@@ -277,9 +280,9 @@ class World:
 
     def settle(self, members: Sequence[Member], done: Callable[[], bool]) -> None:
         """Polls the members in turn until `done`."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = self.clock.monotonic() + PATIENCE_S
         while not done():
-            assert time.monotonic() < deadline, [listener.calls for _, listener in members]
+            assert self.clock.monotonic() < deadline, [listener.calls for _, listener in members]
             for consumer, _ in members:
                 consumer.poll(100, 0.05)
 
@@ -308,9 +311,9 @@ class World:
         """Polls until each partition has reported its end; returns the records and the ends."""
         got: list[Got] = []
         ends: dict[TopicPartition, int] = {}
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = self.clock.monotonic() + PATIENCE_S
         while not all(tp in ends for tp in tps):
-            assert time.monotonic() < deadline, f"no end of {tps}; ends {ends}, {len(got)} records"
+            assert self.clock.monotonic() < deadline, f"no end of {tps}; ends {ends}, {len(got)} records"
             polled = source.poll(max_records, 0.2)
             got += records(polled)
             ends |= polled.ends
@@ -336,12 +339,31 @@ class World:
         return made
 
 
+class Elapsing(Punctual):
+    """Whoever waits moves the clock to whatever is due next: the same waits and time-outs, and nobody sits through them. (Threads
+    that wait by the machine's clock are in tests/unit/kafka_memory.)"""
+
+    def wait(self, client_id: str, seen: int, deadline: float) -> bool:  # noqa: ARG002 - all clients alike
+        clock = self._broker.clock
+        while True:
+            due = self._be_on_time()
+            if self._broker.version != seen:
+                return True
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                clock.sleep(_ASKING_S)
+                return False
+            clock.sleep(left if due is None else min(left, max(due - clock.monotonic(), _ASKING_S)))
+
+
 class MemoryWorld(World):
-    """The embedded cluster, with time-outs by the machine's clock."""
+    """The embedded cluster, with time-outs by a clock of its own."""
 
     def __init__(self) -> None:
-        self._cluster = Cluster(time_outs=True)
-        super().__init__(Shared(MemoryClient(self._cluster), ahead=False))
+        clock = ManualClock(SystemClock().now_ms())
+        self._cluster = Cluster(clock, time_outs=True)
+        self._cluster.network = Elapsing(self._cluster.broker, self._cluster._on_time)
+        super().__init__(Shared(MemoryClient(self._cluster), ahead=False), clock)
 
     def client(self, **options: Any) -> KafkaClient:
         transaction_timeout_ms = options.pop("transaction_timeout_ms", 30_000)
@@ -398,7 +420,7 @@ class RealWorld(World):
     def __init__(self, bootstrap: str, shared: Shared) -> None:
         self._bootstrap = bootstrap
         self._strangers: list[ForeignProcess] = []
-        super().__init__(shared)
+        super().__init__(shared, SystemClock())
 
     def client(self, **options: Any) -> KafkaClient:
         from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
