@@ -222,9 +222,8 @@ def main() -> None:
         broker.stop()
     RESULTS.write_text(json.dumps(asdict(seen), indent=1) + "\n")
     print(f"{seen.fed:,} records, {seen.counted:,} in closed windows, the rest in open ones; load {seen.load:.0%}")
-    print(
-        f"memory: most of each third {', '.join(f'{each:.0f} MB' for each in seen.thirds)}: {'flat' if seen.is_flat else 'NOT FLAT'}"
-    )
+    thirds = ", ".join(f"{each:.0f} MB" for each in seen.thirds)
+    print(f"memory: most of each third {thirds}: {'flat' if seen.is_flat else 'NOT FLAT'}")
     sys.exit(0 if seen.is_flat else 1)
 
 
