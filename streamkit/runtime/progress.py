@@ -82,7 +82,15 @@ class Progress:
         self._standstill = Standstill(bound_s, self._every_s)
         self._next = clock.monotonic() + self._every_s
 
-    def look(self, tasks: Iterable[Task], owned: Collection[TopicPartition], *, restoring: bool) -> None:
+    def look(
+        self,
+        tasks: Iterable[Task],
+        owned: Collection[TopicPartition],
+        held: Collection[TopicPartition] = (),
+        *,
+        restoring: bool,
+    ) -> None:
+        """``held`` are not read on purpose, and whoever holds them has a bound for it."""
         now = self._clock.monotonic()
         if now < self._next:
             return
@@ -91,6 +99,8 @@ class Progress:
         if not restoring:  # a restore has a deadline of its own
             at_work = {tp for task in tasks if task.state in (TaskState.RUNNING, TaskState.ENDED) for tp in task.inputs}
             places |= {tp: NOT_STARTED for tp in owned if tp not in at_work}
+        for tp in held:
+            places.pop(tp, None)
         suspects = self._standstill.look(now, places, owned)
         if suspects:
             self._judge(suspects)

@@ -31,6 +31,7 @@ from streamkit.runtime.lateness import LateReport
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.outage import Outage
 from streamkit.runtime.parking import Parking
+from streamkit.runtime.pauses import Pauses
 from streamkit.runtime.progress import Progress
 from streamkit.runtime.purge import Purge
 from streamkit.runtime.quiet import Quiet
@@ -87,6 +88,7 @@ class Worker:
         )
         self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
+        self._pauses = Pauses(self._consumer)
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
         self._failures = failures
         self._limit = RollbackLimit(transactional_id, clock)
@@ -149,7 +151,7 @@ class Worker:
             self._topics.look()
             self._late.look(self._clock.monotonic())
             if not self._outage.away:
-                self._progress.look(self._tasks, self._assignment.owned, restoring=self._take_over.restoring)
+                self._progress.look(self._tasks, self._assignment.owned, self._pauses.held, restoring=self._take_over.restoring)
             polled = self._poll(wait)
             if self._broker_is_away(polled):
                 return Step()
@@ -330,6 +332,7 @@ class Worker:
         self._late.left({task for task, inputs in self._layout.task_inputs().items() if not set(partitions).isdisjoint(inputs)})
         self._take_over.revoked(partitions)
         gone = self._tasks.among(partitions)
+        self._pauses.forget([*partitions, *(tp for task in gone for tp in task.inputs)])
         self._committer.forget(partitions, gone)
         for task in gone:
             self._tasks.remove(task)
@@ -380,6 +383,7 @@ class Worker:
         self._take_over.stop()
         self._parking.drop(self._parking, "rolled back")
         self._tasks.clear()
+        self._pauses.forget_all()
         self._committer.forget_all()
         self._limit.dropped()
 
