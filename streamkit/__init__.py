@@ -15,10 +15,28 @@ if TYPE_CHECKING:
     from streamkit import errors
     from streamkit.app import App
     from streamkit.config import EngineSettings
-    from streamkit.dsl.aggregates import collect, count, count_distinct, first, last, max, mean, min, stddev, sum, variance
+    from streamkit.dsl.aggregates import (
+        approx_count_distinct,
+        collect,
+        count,
+        count_distinct,
+        first,
+        last,
+        max,
+        mean,
+        median,
+        min,
+        quantile,
+        quantiles,
+        stddev,
+        sum,
+        top_k,
+        variance,
+    )
     from streamkit.dsl.event_time import ascending, event_time, watermark_field
     from streamkit.dsl.stream import KeyedStream, Stream
     from streamkit.dsl.timeless import count_window, global_window
+    from streamkit.dsl.user_defined import aggregator, reduce
     from streamkit.dsl.windowed import Aggregated, WindowedStream
     from streamkit.dsl.windows import calendar, cumulating, hopping, rolling, session, sliding, tumbling
     from streamkit.eventtime.generators import WatermarkGenerator
@@ -43,9 +61,11 @@ _HOMES = {
     "Stream": "dsl.stream",
     "TestDriver": "testing.driver",
     "Topic": "plan.topic",
-    "WindowExplanation": "runtime.explanation",
     "WatermarkGenerator": "eventtime.generators",
+    "WindowExplanation": "runtime.explanation",
     "WindowedStream": "dsl.windowed",
+    "aggregator": "dsl.user_defined",
+    "approx_count_distinct": "dsl.aggregates",
     "ascending": "dsl.event_time",
     "avro": "serdes.avro",
     "calendar": "dsl.windows",
@@ -61,12 +81,17 @@ _HOMES = {
     "last": "dsl.aggregates",
     "max": "dsl.aggregates",
     "mean": "dsl.aggregates",
+    "median": "dsl.aggregates",
     "min": "dsl.aggregates",
+    "quantile": "dsl.aggregates",
+    "quantiles": "dsl.aggregates",
+    "reduce": "dsl.user_defined",
     "rolling": "dsl.windows",
     "session": "dsl.windows",
     "sliding": "dsl.windows",
     "stddev": "dsl.aggregates",
     "sum": "dsl.aggregates",
+    "top_k": "dsl.aggregates",
     "tumbling": "dsl.windows",
     "variance": "dsl.aggregates",
     "watermark_field": "dsl.event_time",
@@ -87,6 +112,8 @@ __all__ = [
     "WatermarkGenerator",
     "WindowExplanation",
     "WindowedStream",
+    "aggregator",
+    "approx_count_distinct",
     "ascending",
     "avro",
     "calendar",
@@ -103,12 +130,17 @@ __all__ = [
     "last",
     "max",
     "mean",
+    "median",
     "min",
+    "quantile",
+    "quantiles",
+    "reduce",
     "rolling",
     "session",
     "sliding",
     "stddev",
     "sum",
+    "top_k",
     "tumbling",
     "variance",
     "watermark_field",

@@ -1,6 +1,8 @@
-"""The outputs of an aggregate: sum, count, min, max, mean, variance, stddev, first, last, collect, count_distinct."""
+"""The outputs of an aggregate, but for those by users' functions (`user_defined.py`)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -18,7 +20,7 @@ def count(x: str | pl.Expr | None = None) -> Aggregator:
     >>> str(sk.count()), str(sk.count("discount"))
     ('count()', 'count(discount)')
     """
-    return Aggregator(Function.COUNT, None if x is None else _input(x, "count"))
+    return Aggregator(Function.COUNT, None if x is None else input_of(x, "count"))
 
 
 def sum(x: str | pl.Expr) -> Aggregator:
@@ -31,7 +33,7 @@ def sum(x: str | pl.Expr) -> Aggregator:
     >>> str(sk.sum("price")), str(sk.sum(pl.col("price") * pl.col("amount")))
     ('sum(price)', 'sum(price * amount)')
     """
-    return Aggregator(Function.SUM, _input(x, "sum"))
+    return Aggregator(Function.SUM, input_of(x, "sum"))
 
 
 def min(x: str | pl.Expr) -> Aggregator:
@@ -43,7 +45,7 @@ def min(x: str | pl.Expr) -> Aggregator:
     >>> str(sk.min("price"))
     'min(price)'
     """
-    return Aggregator(Function.MIN, _input(x, "min"))
+    return Aggregator(Function.MIN, input_of(x, "min"))
 
 
 def max(x: str | pl.Expr) -> Aggregator:
@@ -55,7 +57,7 @@ def max(x: str | pl.Expr) -> Aggregator:
     >>> str(sk.max("price"))
     'max(price)'
     """
-    return Aggregator(Function.MAX, _input(x, "max"))
+    return Aggregator(Function.MAX, input_of(x, "max"))
 
 
 def mean(x: str | pl.Expr) -> Aggregator:
@@ -65,7 +67,7 @@ def mean(x: str | pl.Expr) -> Aggregator:
     >>> str(sk.mean("price"))
     'mean(price)'
     """
-    return Aggregator(Function.MEAN, _input(x, "mean"))
+    return Aggregator(Function.MEAN, input_of(x, "mean"))
 
 
 def variance(x: str | pl.Expr, *, population: bool = False) -> Aggregator:
@@ -79,7 +81,7 @@ def variance(x: str | pl.Expr, *, population: bool = False) -> Aggregator:
     >>> str(sk.variance("price")), str(sk.variance("price", population=True))
     ('variance(price)', 'variance(price, population=True)')
     """
-    return Aggregator(Function.VARIANCE, _input(x, "variance"), {"population": bool(population)})
+    return Aggregator(Function.VARIANCE, input_of(x, "variance"), {"population": bool(population)})
 
 
 def stddev(x: str | pl.Expr, *, population: bool = False) -> Aggregator:
@@ -89,7 +91,7 @@ def stddev(x: str | pl.Expr, *, population: bool = False) -> Aggregator:
     >>> str(sk.stddev("price"))
     'stddev(price)'
     """
-    return Aggregator(Function.STDDEV, _input(x, "stddev"), {"population": bool(population)})
+    return Aggregator(Function.STDDEV, input_of(x, "stddev"), {"population": bool(population)})
 
 
 def first(x: str | pl.Expr) -> Aggregator:
@@ -103,7 +105,7 @@ def first(x: str | pl.Expr) -> Aggregator:
     >>> str(sk.first("price"))
     'first(price)'
     """
-    return Aggregator(Function.FIRST, _input(x, "first"))
+    return Aggregator(Function.FIRST, input_of(x, "first"))
 
 
 def last(x: str | pl.Expr) -> Aggregator:
@@ -116,7 +118,7 @@ def last(x: str | pl.Expr) -> Aggregator:
     >>> str(sk.last("price"))
     'last(price)'
     """
-    return Aggregator(Function.LAST, _input(x, "last"))
+    return Aggregator(Function.LAST, input_of(x, "last"))
 
 
 def collect(x: str | pl.Expr, *, limit: int) -> Aggregator:
@@ -131,7 +133,7 @@ def collect(x: str | pl.Expr, *, limit: int) -> Aggregator:
     """
     if type(limit) is not int or limit < 1:
         raise DeclarationError(f"sk.collect: limit must be a whole number of at least 1, got {limit!r}")
-    return Aggregator(Function.COLLECT, _input(x, "collect"), {"limit": limit})
+    return Aggregator(Function.COLLECT, input_of(x, "collect"), {"limit": limit})
 
 
 def count_distinct(x: str | pl.Expr) -> Aggregator:
@@ -145,10 +147,106 @@ def count_distinct(x: str | pl.Expr) -> Aggregator:
     >>> str(sk.count_distinct("customer"))
     'count_distinct(customer)'
     """
-    return Aggregator(Function.COUNT_DISTINCT, _input(x, "count_distinct"))
+    return Aggregator(Function.COUNT_DISTINCT, input_of(x, "count_distinct"))
 
 
-def _input(x: object, function: str) -> pl.Expr:
+def approx_count_distinct(x: str | pl.Expr, *, error: float = 0.02) -> Aggregator:
+    """About how many different values are not null, an int: HyperLogLog, for where `count_distinct` would keep too many.
+
+    ``error`` is the largest standard error that is wanted, from 0.005 to 0.1: two results in three are within it, 99.7 % within
+    three times it. The state has m bytes, the power of two from (1.04 / error)² on: 4 KiB for 0.02 (really 0.016), 16 KiB for
+    0.01; up to m/8 - 1 values (511) the count is exact and the state smaller. It is written to the changelog as a whole with
+    every commit in which it changed.
+
+    A function of the set of values alone: order, batches and restarts change nothing in it. Values are equal as for
+    `count_distinct`; NaN is one value. `DeclarationError`: an error that is out of range.
+
+    >>> import streamkit as sk
+    >>> str(sk.approx_count_distinct("customer"))
+    'approx_count_distinct(customer, error=0.02)'
+    """
+    checked = _within(error, 0.005, 0.1, "sk.approx_count_distinct: error")
+    return Aggregator(Function.APPROX_COUNT_DISTINCT, input_of(x, "approx_count_distinct"), {"error": checked})
+
+
+def quantile(x: str | pl.Expr, q: float, *, error: float = 0.01) -> Aggregator:
+    """About the smallest value that at least the share ``q`` of all values does not exceed (SQL's ``PERCENTILE_DISC``), a float.
+
+    Of numbers; null values are skipped, over nothing but nulls it is null. What is given is at most ``error`` (0.0005 to 0.2) of
+    that value away from it; ``q`` 0 and 1, and the quantiles of equal values, are exact. A DDSketch: counts in buckets whose
+    width is relative to the value, so the state grows with the spread of the values, not with their number: at an error of 0.01
+    by at most 64 buckets of 12 bytes for every doubling from the smallest value to the largest.
+
+    Negative numbers and zero are values like others; what is nearer to zero than 2.3e-308 counts as zero. Infinities are the
+    smallest and the largest values. A NaN makes the result NaN. A function of the values alone: order, batches and restarts
+    change nothing in it. `DeclarationError`: a q that is not within 0 and 1, an error out of range.
+
+    >>> import streamkit as sk
+    >>> str(sk.quantile("latency", 0.99))
+    'quantile(latency, q=0.99, error=0.01)'
+    """
+    wanted = _within(q, 0, 1, "sk.quantile: q")
+    checked = _within(error, 0.0005, 0.2, "sk.quantile: error")
+    return Aggregator(Function.QUANTILE, input_of(x, "quantile"), {"q": wanted, "error": checked})
+
+
+def quantiles(x: str | pl.Expr, qs: Sequence[float], *, error: float = 0.01) -> Aggregator:
+    """Several quantiles of one sketch: a list of floats in the order of ``qs``. Each is what `quantile` gives.
+
+    Over nothing but nulls it is null, not a list. `DeclarationError`: no qs, or one that is not within 0 and 1.
+
+    >>> import streamkit as sk
+    >>> str(sk.quantiles("latency", [0.5, 0.99]))
+    'quantiles(latency, qs=[0.5, 0.99], error=0.01)'
+    """
+    if not isinstance(qs, list | tuple) or not qs:
+        raise DeclarationError(f"sk.quantiles: qs must be a list of numbers such as [0.5, 0.99], got {qs!r}")
+    wanted = [_within(q, 0, 1, "sk.quantiles: q") for q in qs]
+    checked = _within(error, 0.0005, 0.2, "sk.quantiles: error")
+    return Aggregator(Function.QUANTILES, input_of(x, "quantiles"), {"qs": wanted, "error": checked})
+
+
+def median(x: str | pl.Expr, *, error: float = 0.01) -> Aggregator:
+    """About the median: `quantile` with q = 0.5. Of an even number of values it is the lower one of the two in the middle.
+
+    >>> import streamkit as sk
+    >>> str(sk.median("latency"))
+    'quantile(latency, q=0.5, error=0.01)'
+    """
+    return Aggregator(
+        Function.QUANTILE, input_of(x, "median"), {"q": 0.5, "error": _within(error, 0.0005, 0.2, "sk.median: error")}
+    )
+
+
+def top_k(k: int, *, by: str | pl.Expr, x: str | pl.Expr | None = None) -> Aggregator:
+    """The ``k`` rows with the largest ``by``, largest first; with an ``x`` its values in place of rows.
+
+    A list; over nothing it is empty. Rows are dicts, and so are nested models in them, with the names that they have on the wire.
+    ``by`` can be a number, text, a datetime or a date; for the smallest give ``by=-pl.col(...)``. Records whose ``by`` is null or
+    NaN are left out, and so are null values of x.
+
+    Of equal ``by`` the earlier event time comes first, and of the very same time the smaller encoded value: a function of the
+    records alone, not of the order in which they came. The state holds k rows for each key and window, and is written to the
+    changelog as a whole whenever it changes. `DeclarationError`: a k that is no positive whole number.
+
+    >>> import polars as pl, streamkit as sk
+    >>> str(sk.top_k(10, by="revenue")), str(sk.top_k(3, by=-pl.col("latency"), x="host"))
+    ('top_k(k=10, by=revenue)', 'top_k(host, k=3, by=-latency)')
+    """
+    if type(k) is not int or k < 1:
+        raise DeclarationError(f"sk.top_k: k must be a whole number of at least 1, got {k!r}")
+    value = None if x is None else input_of(x, "top_k: x")
+    return Aggregator(Function.TOP_K, value, {"k": k}, by=input_of(by, "top_k: by"))
+
+
+def _within(value: object, least: float, most: float, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise DeclarationError(f"{what} must be a number from {least} to {most}, got {value!r}")
+    return value
+
+
+def input_of(x: object, function: str) -> pl.Expr:
+    """The expression of an input, which is a column's name or elementwise."""
     expr = pl.col(x) if isinstance(x, str) else x
     if not isinstance(expr, pl.Expr):
         raise DeclarationError(f"sk.{function}: expected the name of a column or an expression, got {x!r}")

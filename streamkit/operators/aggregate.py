@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from streamkit.errors import AggregateError
 from streamkit.eventtime.watermark import END_OF_TIME, NO_TIME
-from streamkit.operators.evaluate import Evaluator
+from streamkit.operators.aggregate_inputs import AggregateInputs
 from streamkit.operators.late import closed_by, reasons
 from streamkit.operators.operator import Failures, Operator, PassOn, place
 from streamkit.operators.updates import Telling
@@ -29,8 +29,6 @@ from streamkit.record.columns import Column, column_from
 from streamkit.record.schema import Field, Kind
 from streamkit.state.accumulators import CannotMergeError, HasCells
 from streamkit.state.changelog import BlockStore
-from streamkit.state.functions import accumulator
-from streamkit.state.ordered import ByTime, Collect, TimedColumn
 from streamkit.state.window_store import Entries
 
 Int64s = npt.NDArray[np.int64]
@@ -76,15 +74,8 @@ class AggregateOperator(Operator):
         self._failures = failures
         self._label = node.name
         self._schema = node.schema  # derived anew whenever it is asked for
-        schema = node.keyed.schema
-        inputs = {name: agg.input for name, agg in node.outputs.items() if agg.input is not None}
-        self._inputs = Evaluator(inputs, schema, node.name, failures)
-        fields = {name: agg.input_field(schema) for name, agg in node.outputs.items()}
-        self.accumulators = [
-            accumulator(agg.function.value, fields[name].kind, nullable=fields[name].nullable, options=agg.options)
-            for name, agg in node.outputs.items()
-        ]
-        self._timed = [isinstance(acc, ByTime | Collect) for acc in self.accumulators]
+        self._inputs = AggregateInputs(node, failures)
+        self.accumulators = self._inputs.accumulators
         self._last_place: tuple[tuple[str, int], int] = (("", -1), -1)
 
     @property
@@ -156,11 +147,7 @@ class AggregateOperator(Operator):
 
     def _in_order(self, columns: dict[str, Column], batch: Batch) -> list[Column | None]:
         """The input of each accumulator, with the times for those that look at them."""
-        inputs = [columns.get(name) for name in self.node.outputs]
-        return [
-            TimedColumn(column.values, column.valid, column.kind, batch.timestamps) if timed and column is not None else column
-            for column, timed in zip(inputs, self._timed, strict=True)
-        ]
+        return self._inputs.of(columns, batch.timestamps)
 
     def _reject(self, batch: Batch, index: int, reason: str) -> None:
         text = f"cannot add to the aggregate of key {_shown(batch.keys[index])}: {reason}"

@@ -59,7 +59,9 @@ def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
         case Select():
             return None if node.keep else _roots(node.columns.values())  # with_columns hands every other column on
         case WindowAggregate():
-            inputs = [aggregator.input for aggregator in node.outputs.values() if aggregator.input is not None]
+            if any(aggregator.takes_rows for aggregator in node.outputs.values()):
+                return None
+            inputs = [expr for aggregator in node.outputs.values() for expr in aggregator.expressions]
             return _union(wanted, _roots(inputs))  # wanted: by late(), which hands the records themselves on
         case OnClose() | OnUpdate():
             return NOTHING

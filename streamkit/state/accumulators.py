@@ -11,7 +11,7 @@ Python's own arithmetic, with integers held to 64 bits all the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,28 @@ class Accumulator(Protocol):
         ...
 
     def result(self, cells: Cells) -> Column: ...
+
+
+T = TypeVar("T")
+
+
+class Checked(Generic[T]):
+    """What `check` has worked out on the way, by slot, until `add` is called for the same cells and slots."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[npt.NDArray[Any], Slots, dict[int, T]]] = []
+
+    def keep(self, cell: npt.NDArray[Any], slots: Slots, found: dict[int, T]) -> None:
+        self._kept.append((cell, slots, found))
+
+    def take(self, cell: npt.NDArray[Any], slots: Slots) -> dict[int, T] | None:
+        for at, (checked_cell, checked_slots, found) in enumerate(self._kept):
+            if checked_cell is cell and checked_slots is slots:
+                del self._kept[at]
+                return found
+        return None
 
 
 _I8 = np.dtype(np.int64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,18 +33,11 @@ class Spread:
 
     def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:  # noqa: ARG002 - the protocol of accumulators
         assert column is not None  # noqa: S101 - only count() has no input
-        if isinstance(column.values, list):
-            for index, value in enumerate(column.values):
-                if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
-                    raise CannotAddError(index, f"a number is needed, but the value is {value!r}")
-                if isinstance(value, Decimal) and value.is_nan():
-                    raise CannotAddError(index, f"{value!r} is no number")
-                if isinstance(value, int) and not INT64.min <= value <= INT64.max:
-                    raise CannotAddError(index, f"{value} does not fit into 64 bits")
+        check_numbers(column)
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert column is not None  # noqa: S101 - see check
-        values, valid = _floats(column)
+        values, valid = floats_of(column)
         if valid is not None:
             slots, values = slots[valid], values[valid]
         counts, origins, sums, squares = cells
@@ -79,7 +71,21 @@ class Spread:
         return Column(values, None if bool(valid.all()) else valid, Kind.FLOAT)
 
 
-def _floats(column: Column) -> tuple[Floats, Any]:
+def check_numbers(column: Column) -> None:
+    """Raises CannotAddError for the first value of an untyped column that is no number (or Decimal's NaN, or too large)."""
+    if not isinstance(column.values, list):
+        return
+    for index, value in enumerate(column.values):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
+            raise CannotAddError(index, f"a number is needed, but the value is {value!r}")
+        if isinstance(value, Decimal) and value.is_nan():
+            raise CannotAddError(index, f"{value!r} is no number")
+        if isinstance(value, int) and not INT64.min <= value <= INT64.max:
+            raise CannotAddError(index, f"{value} does not fit into 64 bits")
+
+
+def floats_of(column: Column) -> tuple[Floats, npt.NDArray[np.bool_] | None]:
+    """The values of a column of numbers as floats, and which of them are not null (None: all)."""
     if not isinstance(column.values, list):
         return column.values.astype(np.float64), column.valid
     valid = np.fromiter((value is not None for value in column.values), bool, len(column.values))

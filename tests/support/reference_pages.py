@@ -57,7 +57,7 @@ AREAS = (
     Area(
         "aggregates.md", "Aggregates",
         "What becomes of nulls and of types is in a table: [aggregators](../operators.md#aggregators).",
-        ("dsl.windowed", "dsl.aggregates"),
+        ("dsl.windowed", "dsl.aggregates", "dsl.user_defined"),
     ),
     Area(
         "testing.md", "Testing",
