@@ -111,8 +111,9 @@ class Task:
 
     def __post_init__(self) -> None:
         for name, operator in self.chain.aggregates.items():
+            store = operator.store
             self.changelogs[name] = BlockChangelog(
-                name, fingerprint(operator.node), operator.store.accumulators, self.incarnation
+                name, fingerprint(operator.node), store.accumulators, self.incarnation, shared_slots=store.shared_slots
             )
 
     def become(self, state: TaskState) -> None:

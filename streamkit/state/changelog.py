@@ -1,9 +1,10 @@
 """Which blocks to write, rewrite and drop, and how they are read back (R27).
 
 The *directory* lists the live blocks, oldest first, with the rows each holds. Blocks are dropped (tombstoned) strictly oldest
-first, when all their windows are closed. When the live blocks hold far more rows than are open, the oldest is rewritten: its open
-rows are marked dirty, leave with this commit in a new block with their *current* values, and the old block is dropped in the same
-transaction. So the topic and the restore are bounded by what is open. Tombstones are garbage collection only.
+first, when all their windows are closed. When the live blocks hold far more rows than are open, the oldest is rewritten: those
+of its rows that are in no later block are marked dirty, leave with this commit in a new block with their *current* values, and
+the old block is dropped in the same transaction. So the topic and the restore are bounded by what is open, also where nothing
+ever closes, and what is written by about twice what changes. Tombstones are garbage collection only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from streamkit.errors import StateError
 from streamkit.state import time_record
@@ -37,6 +40,11 @@ ChangelogRecord = tuple[bytes, bytes | None]
 class BlockStore(Protocol):
     """What a store is to its changelog: rows in panes, by slots."""
 
+    @property
+    def shared_slots(self) -> bool:
+        """Whether a slot is one of the whole store; else each pane has its own."""
+        ...
+
     def __len__(self) -> int: ...
     def needed_through(self, pane: PaneId) -> int:
         """The end of the last window that needs the pane's rows."""
@@ -58,8 +66,26 @@ class BlockStore(Protocol):
 @dataclass(slots=True)
 class _BlockRef:
     key: bytes
+    number: int  # later blocks have larger ones
     rows: int
     slots: dict[PaneId, list[Slots]]
+
+
+@dataclass(slots=True)
+class _Newest:
+    """By slot, the number of the last block that the row is in; of how many live blocks that is."""
+
+    blocks: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    refs: int = 0
+
+    def set(self, slots: Slots, number: int) -> None:
+        slots = slots[slots >= 0]
+        size = int(slots.max(initial=-1)) + 1
+        if size > len(self.blocks):
+            grown = np.zeros(max(size, 2 * len(self.blocks)), np.int64)
+            grown[: len(self.blocks)] = self.blocks
+            self.blocks = grown
+        self.blocks[slots] = number
 
 
 @dataclass(slots=True)
@@ -67,6 +93,7 @@ class BlockChangelog:
     """Writer and reader of one store's changelog in one task.
 
     ``incarnation`` makes block keys unique to this ownership of the task, so that no owner can overwrite another's block.
+    ``shared_slots`` says whether a slot is one of the whole store, or of each pane one.
     """
 
     store_name: str
@@ -74,8 +101,11 @@ class BlockChangelog:
     accumulators: Sequence[HasCells]
     incarnation: str
     max_block_bytes: int = MAX_BLOCK_BYTES
+    shared_slots: bool = False
     _sequence: int = 0
+    _remembered: int = 0
     _directory: deque[_BlockRef] = field(default_factory=deque)
+    _newest: dict[PaneId | None, _Newest] = field(default_factory=dict)
     _rows: int = 0
 
     # ---- writing
@@ -93,7 +123,9 @@ class BlockChangelog:
     def _drop_closed(self, store: BlockStore, closed_through: int) -> list[_BlockRef]:
         dropped = []
         while self._directory and max(map(store.needed_through, self._directory[0].slots)) <= closed_through:
-            dropped.append(self._pop())
+            ref = self._pop()
+            self._release(ref)
+            dropped.append(ref)
         return dropped
 
     def _rewrite_oldest(self, store: BlockStore) -> list[_BlockRef]:
@@ -102,7 +134,9 @@ class BlockChangelog:
             ref = self._pop()
             for pane, parts in ref.slots.items():
                 for slots in parts:
-                    store.mark_dirty(pane, slots)
+                    kept = slots[slots >= 0]
+                    store.mark_dirty(pane, kept[self._newest[self._place(pane)].blocks[kept] == ref.number])
+            self._release(ref)
             dropped.append(ref)
         return dropped
 
@@ -110,6 +144,17 @@ class BlockChangelog:
         ref = self._directory.popleft()
         self._rows -= ref.rows
         return ref
+
+    def _place(self, pane: PaneId) -> PaneId | None:
+        return None if self.shared_slots else pane
+
+    def _release(self, ref: _BlockRef) -> None:
+        """Of panes that are in no block any more nothing has to be known."""
+        for pane in ref.slots:
+            newest = self._newest[self._place(pane)]
+            newest.refs -= 1
+            if not newest.refs:
+                del self._newest[self._place(pane)]
 
     def _write(self, sections: list[tuple[Slots, Entries]]) -> Iterator[ChangelogRecord]:
         value = encode_block(self.fingerprint, [entries for _, entries in sections])
@@ -137,8 +182,12 @@ class BlockChangelog:
             yield from self._write(half)
 
     def _remember(self, key: bytes, sections: list[tuple[Slots, Entries]]) -> None:
-        ref = _BlockRef(key, sum(len(entries) for _, entries in sections), {})
+        self._remembered += 1
+        ref = _BlockRef(key, self._remembered, sum(len(entries) for _, entries in sections), {})
         for slots, entries in sections:
+            newest = self._newest.setdefault(self._place(entries.pane), _Newest())
+            newest.set(slots, ref.number)
+            newest.refs += entries.pane not in ref.slots
             ref.slots.setdefault(entries.pane, []).append(slots)
         self._directory.append(ref)
         self._rows += ref.rows
@@ -167,6 +216,7 @@ class BlockChangelog:
             if ref.key == key:
                 self._directory.remove(ref)
                 self._rows -= ref.rows
+                self._release(ref)
                 return
 
 

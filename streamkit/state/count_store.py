@@ -253,6 +253,8 @@ class CountStore:
 
     # ---- changelog (what BlockChangelog needs)
 
+    shared_slots = True
+
     def needed_through(self, pane: PaneId) -> int:  # noqa: ARG002 - the same of all
         return _LATEST
 

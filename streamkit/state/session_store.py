@@ -283,6 +283,8 @@ class SessionStore:
 
     # ---- changelog (what BlockChangelog needs)
 
+    shared_slots = True
+
     def needed_through(self, pane: PaneId) -> int:
         return pane.end
 

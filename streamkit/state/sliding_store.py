@@ -277,6 +277,8 @@ class SlidingStore:
 
     # ---- changelog
 
+    shared_slots = True
+
     def drop_through(self, window_end: int) -> None:
         """After a restore: the windows up to this end had been closed."""
         live = np.flatnonzero(self._live)

@@ -286,6 +286,8 @@ class WindowStore:
 
     # ---- changelog
 
+    shared_slots = False
+
     def take_dirty(self) -> Iterator[tuple[Slots, Entries]]:
         """Every pane's changed rows since the last call, with their slots; marks are cleared."""
         for pane_id in self.panes:

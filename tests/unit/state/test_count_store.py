@@ -127,7 +127,7 @@ def test_what_is_read_back_goes_on_as_it_would_have(
 ) -> None:
     """Batches with commits between them, and restores; blocks are written anew and dropped as soon as any row could go."""
     whole, store = CountStore(FUNCTIONS, *sizes), CountStore(FUNCTIONS, *sizes)
-    writer = BlockChangelog("s", "f", store.accumulators, "0")
+    writer = BlockChangelog("s", "f", store.accumulators, "0", shared_slots=True)
     log: list[tuple[bytes, bytes | None]] = []
     with patch.object(changelog, "REWRITE_SLACK_ROWS", 0):
         for number, (records, commits, restores) in enumerate(batches):
@@ -136,7 +136,7 @@ def test_what_is_read_back_goes_on_as_it_would_have(
                 log += writer.collect(store, TimeRecord("f", 0, -(2**62), 0))
             if restores:
                 store = CountStore(FUNCTIONS, *sizes)
-                writer = BlockChangelog("s", "f", store.accumulators, str(number + 1))
+                writer = BlockChangelog("s", "f", store.accumulators, str(number + 1), shared_slots=True)
                 newest = dict(log)
                 for key, value in log:
                     if not key.startswith(b"block:") or (compacted and newest[key] is None):
@@ -152,7 +152,7 @@ def test_what_is_read_back_goes_on_as_it_would_have(
 
 def test_blocks_are_rewritten_so_that_the_changelog_stays_bounded_also_of_keys_that_leave() -> None:
     store = CountStore([accumulator("count", Kind.ANY, nullable=True)], 2, 2)
-    writer = BlockChangelog("s", "f", store.accumulators, "a")
+    writer = BlockChangelog("s", "f", store.accumulators, "a", shared_slots=True)
     live: dict[bytes, int] = {}
     with patch.object(changelog, "REWRITE_SLACK_ROWS", 100):
         for round_number in range(100):

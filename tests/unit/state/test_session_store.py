@@ -106,7 +106,7 @@ def time_record(closed_through: int) -> TimeRecord:
 def test_what_is_read_back_is_what_was_there(batches: list[tuple[list[Record], int | None]]) -> None:
     """Batches with commits between them; some commits close all that has ended by some time."""
     store = SessionStore(FUNCTIONS, GAP)
-    writer = BlockChangelog("s", "f", store.accumulators, "a")
+    writer = BlockChangelog("s", "f", store.accumulators, "a", shared_slots=True)
     log: dict[bytes, bytes | None] = {}
     order: list[bytes] = []
     closed = -(10**6)
@@ -119,7 +119,7 @@ def test_what_is_read_back_is_what_was_there(batches: list[tuple[list[Record], i
             log[key] = value
             order.append(key)
     restored = SessionStore(FUNCTIONS, GAP)
-    reader = BlockChangelog("s", "f", restored.accumulators, "b")
+    reader = BlockChangelog("s", "f", restored.accumulators, "b", shared_slots=True)
     for key in order:
         value = log[key]
         if key.startswith(b"block:") and value is not None:
@@ -135,7 +135,7 @@ def refuse_nothing(index: int, reason: str) -> NoReturn:
 
 def test_blocks_are_rewritten_so_that_the_changelog_stays_bounded() -> None:
     store = SessionStore([accumulator("count", Kind.ANY, nullable=True)], GAP)
-    writer = BlockChangelog("s", "f", store.accumulators, "a")
+    writer = BlockChangelog("s", "f", store.accumulators, "a", shared_slots=True)
     live: dict[bytes, int] = {}
     for round_number in range(60):
         keys = np.arange(1_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from streamkit.errors import StateError
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
 from streamkit.state.accumulators import CannotAddError
+from streamkit.state.blocks import decode_block
 from streamkit.state.changelog import REWRITE_SLACK_ROWS, BlockChangelog
 from streamkit.state.functions import accumulator
 from streamkit.state.key_index import IntKeys, KeySet, ObjectKeys
@@ -313,3 +315,27 @@ def test_keys_are_found_by_their_slots_also_after_some_were_taken_back() -> None
     keys.truncate(2)
     keys.slots(["d"])
     assert repr(keys.keys_at(np.arange(3))) == repr(keys.keys()) == "['a', 1.0, 'd']"
+
+
+@pytest.mark.parametrize("keys", [300, 5_000])
+def test_of_rows_that_never_close_no_more_is_written_than_about_twice_what_changes(keys: int) -> None:
+    """A block that is given up was written anew whole, also the rows that later blocks had: dozens of times what had changed."""
+    store = WindowStore([accumulator("count", Kind.ANY, nullable=True)])
+    writer = BlockChangelog("s", "f", store.accumulators, "a")
+    random, changes = np.random.default_rng(3), 50
+    every_key = np.array_split(np.arange(keys), keys // changes)
+    written: list[int] = []
+    live: dict[bytes, int] = {}
+    with patch("streamkit.state.changelog.REWRITE_SLACK_ROWS", 100):
+        for number in range(20 * keys // changes):
+            chosen = every_key[number] if number < len(every_key) else random.choice(keys, changes, replace=False)
+            store.update(np.full(changes, 1_000), None, chosen, [None])
+            written.append(0)
+            for key, value in writer.collect(store, TimeRecord("f", 0, 0, 0)):
+                if value is None:
+                    del live[key]
+                elif key.startswith(b"block:"):
+                    live[key] = sum(len(part) for part in decode_block(value, "f", store.accumulators, "s"))
+                    written[-1] += live[key]
+            assert sum(live.values()) <= 2 * len(store) + 100 + max(written)
+    assert max(sum(written[start : start + 20]) / 20 for start in range(len(written) - 20)) <= 2.2 * changes
