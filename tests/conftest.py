@@ -1,21 +1,21 @@
 """Fixtures of all tiers, and two promises of the run as a whole: the real Kafka is named, and a run that tested nothing
-is not a success."""
+is not a success. With pytest-xdist (`-n`) they hold as well: what the workers share is `tests/support/shared.py`."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.broker import Broker, NoBrokerError, find_broker
+from tests.support.shared import SHARED, Answer, Kind, Say, Shared, Started
 
 # How long an example takes says nothing on a machine that others use as well.
 settings.register_profile("streamkit", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("streamkit")
-
-_BROKER = pytest.StashKey[Broker]()
-_REPORTED = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,32 +23,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_REPORTED] = []
+    # The engine first: the broker may be a container of it.
+    config.stash[SHARED] = Shared(config, [Kind("docker", "Docker", _docker), Kind("real_broker", "real Kafka", _kafka)])
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` is applied, so that `-m broker` sees the marks set here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "real_broker" in getattr(item, "fixturenames", ()):
+        # Tests of containers bring their own broker, and `--no-broker` means: nothing outside of this process.
+        if {"real_broker", "docker"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
     if config.getoption("--no-broker"):
         needy = [item for item in items if item.get_closest_marker("broker")]
         if needy:
             config.hook.pytest_deselected(items=needy)
             items[:] = [item for item in items if not item.get_closest_marker("broker")]
+    if config.stash[SHARED].is_worker:
+        from tests.support.distribution import rank
+
+        items.sort(key=lambda item: rank(item.nodeid))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Starts the broker before the first test if any of them asks for it: outside every test's own time-out, because jars
     or an image may have to be fetched, and at once, because without a broker the run has failed."""
-    config = session.config
-    if config.option.collectonly or not any("real_broker" in getattr(item, "fixturenames", ()) for item in session.items):
-        return
-    try:
-        _broker(config)
-    except NoBrokerError as error:
-        _report(config, str(error))
-        pytest.exit("no real Kafka can be had: see above", returncode=pytest.ExitCode.TESTS_FAILED)
+    if not session.config.option.collectonly:
+        session.config.stash[SHARED].ask(session.items)
+        _leave_without_broker(session.config)
 
 
 @pytest.fixture(scope="session")
@@ -56,51 +57,98 @@ def real_broker(request: pytest.FixtureRequest) -> str:
     """The bootstrap address of a real Kafka: one for the whole run, so topics and groups need names of their own."""
     if request.config.getoption("--no-broker"):
         pytest.fail("this run has no broker (--no-broker): mark the test with @pytest.mark.broker")
-    try:
-        return _broker(request.config).bootstrap
-    except NoBrokerError as error:
-        pytest.fail(str(error), pytrace=False)
+    answer = request.config.stash[SHARED].answer("real_broker")
+    if answer.error:
+        pytest.fail(answer.error, pytrace=False)
+    return answer.address
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    succeeded = session.exitstatus == pytest.ExitCode.OK and not session.config.option.collectonly
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    succeeded = session.exitstatus == pytest.ExitCode.OK and not config.option.collectonly
     if reporter is not None and succeeded and not reporter.stats.get("passed"):
-        _report(session.config, "no test passed, so this run proves nothing")
+        config.stash[SHARED].say("real_broker", "no test passed, so this run proves nothing")
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+    if hasattr(config, "workeroutput"):
+        config.stash[SHARED].hand_over(config.workeroutput)
     yield
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    broker = config.stash.get(_BROKER, None)
-    if broker is not None:
-        del config.stash[_BROKER]
-        broker.stop()
+    config.stash[SHARED].stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.stash[_REPORTED]:
-        terminalreporter.section("real Kafka")
-        for line in config.stash[_REPORTED]:
-            terminalreporter.write_line(line)
+    config.stash[SHARED].summarise(terminalreporter)
 
 
-def _broker(config: pytest.Config) -> Broker:
-    broker = config.stash.get(_BROKER, None)
-    if broker is None:
-        broker = find_broker(lambda line: _report(config, f"kafka: {line}"))
-        config.stash[_BROKER] = broker
-    return broker
+# ---- with pytest-xdist, in the process that hands the tests out
 
 
-def _report(config: pytest.Config, line: str) -> None:
-    """Says it now, past pytest's capture, and once more in the summary."""
-    config.stash[_REPORTED].append(line)
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    if reporter is None or capture is None:  # a worker of pytest-xdist has no terminal
-        return
-    with capture.global_and_fixture_disabled():
-        reporter.ensure_newline()
-        reporter.write_line(line)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each processor, at most eight: many tests wait, for brokers and for processes of their own."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(processors, min(2 * processors, 8))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.support.distribution import Portions
+
+    return Portions(config, log) if config.getvalue("dist") == "load" else None  # `--dist` of the command line holds
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.config.stash[SHARED].join(node.workerinput)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    node.config.stash[SHARED].collected()
+    _leave_without_broker(node.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[SHARED].take_over(getattr(node, "workeroutput", {}))
+
+
+# ---- what is shared
+
+
+def _kafka(say: Say) -> Started:
+    from tests.support.broker import NoBrokerError, find_broker
+
+    try:
+        broker = find_broker(lambda line: say(f"kafka: {line}"))
+    except NoBrokerError as error:
+        say(str(error))
+        return Started(Answer(error=str(error), failure=True))
+    return Started(Answer(broker.bootstrap), broker.stop)
+
+
+def _leave_without_broker(config: pytest.Config) -> None:
+    if config.stash[SHARED].failed("real_broker"):
+        pytest.exit("no real Kafka can be had: see above", returncode=pytest.ExitCode.TESTS_FAILED)
+
+
+def _docker(say: Say) -> Started:
+    from tests.support.docker.engine import EngineError, find_engine, is_failure
+    from tests.support.docker.images import KAFKA, PYTHON, Images
+
+    def tell(line: str) -> None:
+        say("docker: " + re.sub(r"\n(?=.)", "\n    ", line))
+
+    stop = None
+    try:
+        engine = find_engine(tell)
+        stop = engine.stop
+        Images(tell).ensure(PYTHON, KAFKA)
+    except EngineError as error:
+        tell(f"{'FAILED' if is_failure(error) else 'skipped'}: {error}")
+        return Started(Answer(error=str(error), failure=is_failure(error)), stop)
+    return Started(Answer(engine.way), stop)

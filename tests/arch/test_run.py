@@ -17,6 +17,9 @@ IMPATIENT = "from tests.support import broker; broker.NAMED_BROKER_TIMEOUT = 0.2
 SKIPS = "import pytest\ndef test_skips(): pytest.skip('no reason')\n"
 
 
+CRASHES = "import os\ndef test_crashes(): os._exit(9)\ndef test_after_it(): pass\n"
+
+
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
@@ -35,7 +38,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},  # nobody answers there
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 
@@ -70,3 +73,21 @@ def test_a_run_in_which_no_test_passed_is_not_a_success(tmp_path, source):
 def test_the_last_line_is_the_summary_of_pytest(tmp_path):
     (tmp_path / "test_a.py").write_text(PASSES)
     assert "1 passed" in run(tmp_path).stdout.rstrip().splitlines()[-1]
+
+
+def test_beside_each_other_a_crash_is_one_failure_and_the_rest_is_run(tmp_path):
+    (tmp_path / "test_a.py").write_text(CRASHES)
+    (tmp_path / "test_b.py").write_text(PASSES)
+    done = run(tmp_path, "-n", "2")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed, 2 passed" in done.stdout.rstrip().splitlines()[-1]
+    assert done.stdout.count("crashed while running 'test_a.py::test_crashes'") == 1
+
+
+def test_beside_each_other_one_process_looks_for_the_broker_and_the_run_fails_without(tmp_path):
+    (tmp_path / "conftest.py").write_text(IMPATIENT)
+    (tmp_path / "test_a.py").write_text(PASSES + NEEDS_A_BROKER)
+    done = run(tmp_path, "-n", "2")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "KAFKA_BOOTSTRAP_SERVERS is set, but 127.0.0.1:1 did not answer" in done.stdout
+    assert "passed" not in done.stdout

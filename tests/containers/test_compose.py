@@ -27,7 +27,7 @@ def free_port() -> int:
 @pytest.fixture
 def compose(docker, bids_image: str) -> Iterator[Compose]:
     try:
-        command = find_compose(docker.report.append)
+        command = find_compose(docker.say)
     except EngineError as error:
         (pytest.fail if is_failure(error) else pytest.skip)(f"no Compose: {error}")
     variables = {"KAFKA_PORT": str(free_port()), "BIDS_IMAGE": bids_image}
