@@ -25,7 +25,7 @@ demo: $(RUNTIME) ## Run the worked example (embedded broker, or KAFKA_BOOTSTRAP_
 
 .PHONY: test
 test: lint ## Lint, then every test, on a real Kafka (it is found by itself)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto
 
 .PHONY: test-fast
 test-fast: $(DEV) ## Every test that needs no broker
@@ -75,7 +75,6 @@ schemas: $(DEV) ## Write the schemas of the services' topics from their models
 docs: $(DEV) ## Write the reference from docstrings and --help, and the tables of settings
 	@$(PY) -m tests.support.reference_pages
 	@$(PY) -m tests.support.settings_page
-	@$(PY) -m tests.support.events_page
 	@$(PY) -m tests.support.events_page
 
 .PHONY: broker
