@@ -76,6 +76,7 @@ docs: $(DEV) ## Write the reference from docstrings and --help, and the tables o
 	@$(PY) -m tests.support.reference_pages
 	@$(PY) -m tests.support.settings_page
 	@$(PY) -m tests.support.events_page
+	@$(PY) -m tests.support.pictures
 
 .PHONY: broker
 broker: $(DEV) ## Start a real Kafka for an hour and print its address
