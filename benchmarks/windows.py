@@ -29,7 +29,11 @@ WINDOWS: dict[str, Any] = {
     "session 10 s": lambda: sk.session("10s"),
     "session 50 ms (one per record)": lambda: sk.session("50ms"),
     "calendar day": lambda: sk.calendar("day", tz="Europe/Tallinn"),
+    "count 600": lambda: sk.count_window(600),
+    "count 600 / 10": lambda: sk.count_window(600, every=10),
     "tumbling 60 s, on_update()": lambda: sk.tumbling("60s"),
+    "session 10 s, on_update()": lambda: sk.session("10s"),
+    "global, on_update()": sk.global_window,
 }
 
 
