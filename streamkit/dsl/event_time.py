@@ -82,6 +82,7 @@ def event_time(
     idle_after: Duration | None = None,
     max_future: Duration | None = None,
     advance_when_idle: Duration | None = None,
+    max_drift: Duration | None = None,
 ) -> EventTime:
     """The event time of a source: a field, a function of the value, or the Kafka timestamp (``by`` left out).
 
@@ -104,6 +105,13 @@ def event_time(
     after such a pause may be late for windows that have closed without it. It needs ``idle_after``. (Without it time holds
     while all are idle.)
 
+    ``max_drift``: a partition that is further ahead of another one which it meets waits until that has come closer, so that no
+    more than so much time is kept open while a backlog is read. Those that meet are the source partitions of one task, and all
+    that come together behind repartition topics, as far as they are read by one worker; the least far of them counts. One that
+    is idle or read to its end holds nobody up, so it has no effect on a live stream that is not behind. Neither does one of
+    which nothing newer comes for 10 seconds although it has records. Waiting is told (``partition-held``). It changes no result,
+    only the order in which partitions are read; without it they are read as they come. (Flink's watermark alignment.)
+
     A record whose time is missing, null or of another type stops the service (`EventTimeError`) or goes where ``on_error``
     says. `DeclarationError`: a duration that is malformed or negative, two rules for one watermark.
 
@@ -123,6 +131,9 @@ def event_time(
     max_future_ms = None if max_future is None else duration_ms(max_future, what="event_time: max_future")
     if max_future_ms == 0:
         raise DeclarationError("event_time: max_future must be longer than 0: every record that moves time on would be refused")
+    max_drift_ms = None if max_drift is None else duration_ms(max_drift, what="event_time: max_drift")
+    if max_drift_ms == 0:
+        raise DeclarationError("event_time: max_drift must be longer than 0: partitions are never at exactly one time")
     if watermark is not None and out_of_orderness is not None:
         raise DeclarationError(
             "event_time: out_of_orderness and watermark are two rules for one watermark; leave one of them out"
@@ -134,6 +145,7 @@ def event_time(
         max_future_ms,
         None if advance_when_idle is None else duration_ms(advance_when_idle, what="event_time: advance_when_idle"),
         _rule(watermark),
+        max_drift_ms,
     )
 
 

@@ -53,6 +53,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "topics": "with their number of partitions",
     "total": "since the task exists",
     "waited_s": "seconds that the call has taken so far",
+    "waits_for": "the `topic-partition` that is least far",
     "within_s": "seconds",
 })  # fmt: skip
 
@@ -182,6 +183,17 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             "warning",
             "a record cannot be processed, and `on_error` says to leave it out",
             ("error", "topic", "partition", "offset", "operator"),
+        ),
+        "partition-held": Event(
+            "info",
+            "the partition runs ahead of one that it meets by more than its `max_drift`; it is not processed until that has come "
+            "closer",
+            ("topic", "partition", "waits_for"),
+        ),
+        "partition-released": Event(
+            "info",
+            "the partition is processed again: it was not held for ten seconds, or what it waited for gives nothing",
+            ("topic", "partition", "seconds", "reason"),
         ),
         "late-records": Event(
             "warning",

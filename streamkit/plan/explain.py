@@ -118,6 +118,8 @@ def _event_time(event_time: EventTime) -> str:
         parts.append(f"moves on {duration_text(event_time.advance_when_idle_ms)} after all are idle")
     if event_time.max_future_ms is not None:
         parts.append(f"at most {duration_text(event_time.max_future_ms)} ahead")
+    if event_time.max_drift_ms is not None:
+        parts.append(f"waits when {duration_text(event_time.max_drift_ms)} ahead of the others")
     return ", ".join(parts)
 
 

@@ -43,6 +43,7 @@ class EventTime:
     max_future_ms: int | None = None
     advance_when_idle_ms: int | None = None
     watermark: Watermarks | None = None
+    max_drift_ms: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,9 @@ from streamkit.config import EngineSettings
 from streamkit.errors import FencedError, KafkaError, LostOffsetError, RejectedRecordError, RetriableError, StateError
 from streamkit.eventtime.inputs import InputState
 from streamkit.instrument import Instrument
-from streamkit.kafka.client import KafkaClient, Polled, RecordBatch, TopicPartition
+from streamkit.kafka.client import KafkaClient, Polled, TopicPartition
 from streamkit.plan.topology import Topology
+from streamkit.runtime.alignment import Alignment
 from streamkit.runtime.assignment import Assignment
 from streamkit.runtime.commit import Committer
 from streamkit.runtime.deadlines import Guard, NoGuard, patience
@@ -80,6 +81,7 @@ class Worker:
         self._instrument = instrument
         self._guard = guard or NoGuard()
         self._polled_at = clock.monotonic()
+        self._has_more = False
         self.stages = Stages()
         self._admin = client.admin()
         self._consumer = client.consumer(layout.topology.plan.app)
@@ -89,6 +91,7 @@ class Worker:
         self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
         self._pauses = Pauses(self._consumer)
+        self._alignment = Alignment(layout.topology, self._tasks, self._pauses, clock, instrument, settings.max_records)
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
         self._failures = failures
         self._limit = RollbackLimit(transactional_id, clock)
@@ -151,7 +154,8 @@ class Worker:
             self._topics.look()
             self._late.look(self._clock.monotonic())
             if not self._outage.away:
-                self._progress.look(self._tasks, self._assignment.owned, self._pauses.held, restoring=self._take_over.restoring)
+                held = self._alignment.held | self._pauses.held
+                self._progress.look(self._tasks, self._assignment.owned, held, restoring=self._take_over.restoring)
             polled = self._poll(wait)
             if self._broker_is_away(polled):
                 return Step()
@@ -173,10 +177,11 @@ class Worker:
         finally:
             self.stages.enter(OTHER)
             self._guard.leave()
-        return Step(records, committed, self.finished, busy=bool(records or committed or self._take_over.restoring))
+        busy = bool(records or polled.batches or committed or self._take_over.restoring)
+        return Step(records, committed, self.finished, busy=busy)
 
     def _poll(self, wait: float) -> Polled:
-        wait = 0.0 if self._take_over.restoring else self._committer.within(wait)
+        wait = 0.0 if self._take_over.restoring or self._has_more else self._committer.within(wait)
         self._polled_at = self._clock.monotonic()
         # inside it a rebalance may end a transaction, and abort it if that fails: each within its deadline
         self._guard.enter("poll", patience(wait + 2 * self._settings.deadline_s))
@@ -195,7 +200,8 @@ class Worker:
             self._guard.leave()
 
     def _read_again(self) -> None:
-        """Records that a failed poll had taken are fetched once more."""
+        """Records that a failed poll had taken are fetched once more, and those that are in hand with them."""
+        self._alignment.drop_all()
         for task in self._tasks.running():
             for tp, position in task.inputs.items():
                 self._consumer.seek(tp, position.next_offset)
@@ -209,22 +215,30 @@ class Worker:
         return True
 
     def _process(self, polled: Polled) -> int:
+        self._alignment.receive(polled.batches)
+        self._reached(self._alignment.reached(polled.ends))
         now = self._clock.monotonic()
         records = 0
-        for batch in sorted(polled.batches, key=_earliest) if len(polled.batches) > 1 else polled.batches:
-            task = self._tasks.of(batch.tp)
-            if task is not None and task.state is TaskState.RUNNING:
-                self._committer.remember_epochs([task])
-                self._limit.took(len(batch))
-                self.stages.enter(task.chain.readers[batch.tp.topic].stage)
-                records += task.process(batch, now)
+        while records < self._settings.max_records and (batches := self._alignment.admit()):
+            for batch in batches:
+                task = self._tasks.of(batch.tp)
+                if task is not None and task.state is TaskState.RUNNING:
+                    self._committer.remember_epochs([task])
+                    self._limit.took(len(batch))
+                    self.stages.enter(task.chain.readers[batch.tp.topic].stage)
+                    records += task.process(batch, now)
+            self._reached(self._alignment.reached({}))
+        self._alignment.settle()
+        self._has_more = records >= self._settings.max_records and bool(self._alignment.held)
         self.stages.enter(OTHER)
         self.stages.records += records
-        for tp, end in polled.ends.items():
+        return records
+
+    def _reached(self, ends: Mapping[TopicPartition, int]) -> None:
+        for tp, end in ends.items():
             task = self._tasks.of(tp)
             if task is not None:
                 task.inputs[tp].caught_up_at = max(task.inputs[tp].caught_up_at, end)
-        return records
 
     def _advance_time(self) -> None:
         running = self._tasks.running()
@@ -332,7 +346,9 @@ class Worker:
         self._late.left({task for task, inputs in self._layout.task_inputs().items() if not set(partitions).isdisjoint(inputs)})
         self._take_over.revoked(partitions)
         gone = self._tasks.among(partitions)
-        self._pauses.forget([*partitions, *(tp for task in gone for tp in task.inputs)])
+        inputs = {*partitions, *(tp for task in gone for tp in task.inputs)}
+        self._pauses.forget(inputs)
+        self._alignment.drop(inputs)
         self._committer.forget(partitions, gone)
         for task in gone:
             self._tasks.remove(task)
@@ -381,12 +397,9 @@ class Worker:
     def _forget_tasks(self) -> None:
         """All tasks go back to their committed state: memory is dropped, they are made and restored anew."""
         self._take_over.stop()
+        self._alignment.drop_all()
         self._parking.drop(self._parking, "rolled back")
         self._tasks.clear()
         self._pauses.forget_all()
         self._committer.forget_all()
         self._limit.dropped()
-
-
-def _earliest(batch: RecordBatch) -> int:
-    return int(batch.timestamps()[0]) if len(batch) else 0

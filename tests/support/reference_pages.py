@@ -52,7 +52,7 @@ AREAS = (
     ),
     Area(
         "windows.md", "Event time and windows", "The semantics are in [time](../concepts/time.md).",
-        ("dsl.event_time", "eventtime.generators", "dsl.windows"),
+        ("dsl.event_time", "eventtime.generators", "dsl.windows", "dsl.timeless"),
     ),
     Area(
         "aggregates.md", "Aggregates",
