@@ -1,4 +1,4 @@
-"""Hopping windows and sessions under drawn faults."""
+"""Hopping, session and count windows under drawn faults."""
 
 from __future__ import annotations
 
