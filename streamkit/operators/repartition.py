@@ -32,7 +32,7 @@ from streamkit.operators.operator import (
     place,
     user_headers,
 )
-from streamkit.operators.sink import as_keys, encode_keys, encode_values, produce_by_group
+from streamkit.operators.sink import ValueEncoder, as_keys, encode_keys, produce_by_group
 from streamkit.operators.source import Decoding, SourceReader
 from streamkit.plan.nodes import EventTime, Globally, KeyBy, Repartition
 from streamkit.plan.wire import repartition_value_serde, wire_serde_of
@@ -58,8 +58,7 @@ class RepartitionWriter(Operator):
         self._failures = failures
         self._label = node.label
         self._unchanged = wire_serde_of(node.input) is not None
-        self._serde: Any = repartition_value_serde(node)
-        self._encode = self._serde.encoder()
+        self._encoder = ValueEncoder(repartition_value_serde(node), self._label, failures)
         self._key_serde: Any = key_serde_for(node.key_type)
         columns = node.columns if isinstance(node, KeyBy) else None
         self._columns = Evaluator(columns, node.input.schema, self._label, failures) if columns is not None else None
@@ -98,10 +97,10 @@ class RepartitionWriter(Operator):
             return batch.wire_values(), None
         finite = self._finite(batch)
         if finite is None:
-            return encode_values(self._serde, self._encode, batch, self._label, self._failures)
+            return self._encoder.encode(batch)
         if not len(finite):
             return [], finite
-        values, kept = encode_values(self._serde, self._encode, batch.take(finite), self._label, self._failures)
+        values, kept = self._encoder.encode(batch.take(finite))
         return values, finite if kept is None else finite[kept]
 
     def _finite(self, batch: Batch) -> Int64s | None:

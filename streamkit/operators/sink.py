@@ -19,7 +19,7 @@ from streamkit.record.batch import Batch, DerivedOrigin, pick
 from streamkit.record.columns import Column, Constant
 from streamkit.record.schema import Kind
 from streamkit.serdes.keys import BytesKey, DynamicKey
-from streamkit.serdes.serde import ENCODE_ERRORS, ColumnarSerde, Keys
+from streamkit.serdes.serde import ENCODE_ERRORS, ColumnarSerde, ColumnsEncoder, Keys
 
 NULL_KEY_PARTITION = 0
 """Where results of the null key's group go: a fixed partition, so that their order is kept."""
@@ -38,8 +38,7 @@ class SinkWriter(Operator):
         self._output = output
         self._failures = failures
         self._unchanged = wire_serde_of(node.input) == topic.value_serde
-        self._encode = topic.value_serde.encoder()
-        self._serde: Any = topic.value_serde
+        self._encoder = ValueEncoder(topic.value_serde, node.label, failures)
         # a topic without a declared key type takes keys of whatever type they are
         self._key_serde: Any = DynamicKey() if topic.key_serde == BytesKey() else topic.key_serde
         self._same_keys = topic.key_serde in (BytesKey(), wire_key_serde_of(node.input))
@@ -89,7 +88,7 @@ class SinkWriter(Operator):
     def _values(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
         if self._unchanged and batch.original:
             return batch.wire_values(), None
-        return encode_values(self._serde, self._encode, batch, self._label, self._failures)
+        return self._encoder.encode(batch)
 
     def _keys(self, batch: Batch) -> tuple[WireKeys, Int64s | None]:
         if self._key_column is None and self._same_keys and batch.has_wire_keys:
@@ -126,20 +125,38 @@ def encode_keys(serde: Any, keys: Keys, batch: Batch, label: str, failures: Fail
         return rows.results_of(serde.encode_one, column, batch, label, failures, EncodeError)
 
 
-def encode_values(
-    serde: Any, encode: Callable[[Any], bytes], batch: Batch, label: str, failures: Failures
-) -> tuple[list[bytes], Int64s | None]:
-    """Values on the wire, and the positions of the records that they stand for (None: all of them).
+class ValueEncoder:
+    """Values on the wire. What a serde prepares for columns of certain names is kept: a closed window may be a single row."""
 
-    A columnar batch is made column by column, byte for byte what the serde writes for one row after the other.
-    """
-    if batch.columnar and isinstance(serde, ColumnarSerde):
-        names = batch.schema.names
-        try:
-            return serde.columns_encoder(names)([constant_or(batch.column(name)) for name in names], len(batch)), None
-        except ENCODE_ERRORS:  # row by row, to find the record
-            return rows.results_of(encode, batch.rows(), batch, label, failures, EncodeError)
-    return rows.results_of(encode, batch.rows(), batch, label, failures, EncodeError)
+    def __init__(self, serde: Any, label: str, failures: Failures) -> None:
+        self._encode: Callable[[Any], bytes] = serde.encoder()
+        self._columnar = serde if isinstance(serde, ColumnarSerde) else None
+        self._of_columns: dict[tuple[str, ...], ColumnsEncoder] = {}
+        self._label = label
+        self._failures = failures
+
+    def encode(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
+        """The values, and the positions of the records that they stand for (None: all of them).
+
+        A columnar batch is made column by column, byte for byte what the serde writes for one row after the other.
+        """
+        if batch.columnar and self._columnar is not None:
+            names = tuple(batch.schema.names)
+            try:
+                encode = self._encoder_of(self._columnar, names)
+                return encode([constant_or(batch.column(name)) for name in names], len(batch)), None
+            except ENCODE_ERRORS:  # row by row, to find the record
+                return self._by_rows(batch)
+        return self._by_rows(batch)
+
+    def _by_rows(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
+        return rows.results_of(self._encode, batch.rows(), batch, self._label, self._failures, EncodeError)
+
+    def _encoder_of(self, serde: ColumnarSerde, names: tuple[str, ...]) -> ColumnsEncoder:
+        encoder = self._of_columns.get(names)
+        if encoder is None:
+            encoder = self._of_columns[names] = serde.columns_encoder(names)
+        return encoder
 
 
 def as_keys(column: Column) -> Keys:
