@@ -8,7 +8,7 @@ semantics (a record is late iff its own partition had seen a time of at least th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
@@ -22,6 +22,7 @@ Int64s = npt.NDArray[np.int64]
 
 BASE_MS = 1_700_000_000_000
 SPAN_MS = 1_000_000
+END_MS = BASE_MS + SPAN_MS + 3_600_000  # of the records that `with_ends` adds
 SIZE_MS = 10_000
 OUT_OF_ORDERNESS_MS = 1_000
 
@@ -50,6 +51,17 @@ class Bids:
     def payloads(self, part: slice) -> list[bytes]:
         columns = (self.auction, self.bidder, self.price, self.channel, self.channel, self.at_ms)
         return list(map(_PAYLOAD.__mod__, zip(*(column[part].tolist() for column in columns), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How bids are written: the pattern of the record's key, and what becomes of the JSON."""
+
+    key: bytes = b"%d"
+    encode: Callable[[list[bytes]], list[bytes]] = list
+
+
+JSON = Form()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +109,21 @@ def one_bid_per_key(records: int) -> Bids:
     return Bids(keys, made.bidder, made.price, made.channel, BASE_MS + np.arange(records) // 1_000)
 
 
-def expected(made: Bids, partitions: int = 1) -> Windows:
-    """What must come out at the end of all input."""
-    kept = np.concatenate([_in_time(made, part) for part in _partitions(made, partitions)])
+def with_ends(made: Bids, partitions: int) -> Bids:
+    """With one more record at the end of each partition, an hour later: engines that know no end of input close their windows."""
+    ends = np.arange(partitions)
+    return Bids(
+        np.concatenate((made.auction, ends)),
+        np.concatenate((made.bidder, ends)),
+        np.concatenate((made.price, np.full(partitions, 100))),
+        np.concatenate((made.channel, ends)),
+        np.concatenate((made.at_ms, np.full(partitions, END_MS))),
+    )
+
+
+def expected(made: Bids, partitions: int = 1, *, late_too: bool = False) -> Windows:
+    """What must come out at the end of all input. ``late_too``: if nothing were late."""
+    kept = np.arange(len(made)) if late_too else in_time(made, partitions)
     code = (made.at_ms[kept] // SIZE_MS) * _CODE + made.auction[kept]
     order = np.argsort(code, kind="stable")
     code, price = code[order], made.price[kept][order]
@@ -110,6 +134,11 @@ def expected(made: Bids, partitions: int = 1) -> Windows:
         np.add.reduceat(price, starts),
         np.maximum.reduceat(price, starts),
     )
+
+
+def in_time(made: Bids, partitions: int) -> Int64s:
+    """Which records are not late, partition by partition."""
+    return np.concatenate([_in_time(made, part) for part in _partitions(made, partitions)])
 
 
 def _partitions(made: Bids, partitions: int) -> Iterator[Int64s]:
@@ -154,8 +183,8 @@ def _ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def produce(bootstrap: str, made: Bids, topics: dict[str, int]) -> None:
-    """Appends all bids to each topic (name -> partitions); the key chooses the partition: key modulo partitions."""
+def produce(bootstrap: str, made: Bids, topics: dict[str, int], form: Form = JSON) -> None:
+    """Appends all bids to each topic (name -> partitions); the auction chooses the partition: auction modulo partitions."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -170,8 +199,8 @@ def produce(bootstrap: str, made: Bids, topics: dict[str, int]) -> None:
     none = repeat(None)
     for start in range(0, len(made), _SLICE):
         part = slice(start, start + _SLICE)
-        values, auctions, stamps = made.payloads(part), made.auction[part], made.at_ms[part].tolist()
-        keys = list(map(b"%d".__mod__, auctions.tolist()))
+        values, auctions, stamps = form.encode(made.payloads(part)), made.auction[part], made.at_ms[part].tolist()
+        keys = list(map(form.key.__mod__, auctions.tolist()))
         for topic, partitions in topics.items():
             while len(producer) > 500_000:
                 producer.poll(0.01)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """``task``: "windows" (to the end of the input), "fill" (read everything, close nothing) or "restore"."""
+    """``task``: "windows" (to the end of the input), "fill" (read everything, close nothing) or "restore".
+
+    ``pipeline`` is what is computed, one of `benchmarks.workloads`; ``outputs`` is how many results that gives.
+    """
 
     bootstrap: str
     app: str
@@ -31,16 +36,19 @@ class Job:
     partitions: int = 1
     task: str = "windows"
     window: str = "10s"
+    pipeline: str = "tumbling"
+    outputs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds; ``wall_s`` counts from the first record on."""
+    """Seconds; ``wall_s`` counts from the first record on, ``start_s`` from the start of the process to it."""
 
     records: int
     wall_s: float
     cpu_s: float
     process_cpu_s: float
+    start_s: float
     start_cpu_s: float
     peak_mb: int
     events: list[dict[str, Any]]  # the contestant's log
@@ -68,7 +76,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._begun: float | None = None
-        self._first: float | None = None
+        self._first: tuple[float, float] | None = None
         self._end: tuple[float, float] | None = None
 
     def begin(self) -> None:
@@ -77,7 +85,7 @@ class Stopwatch:
 
     def first_record(self) -> None:
         if self._first is None:
-            self._first = time.perf_counter()
+            self._first = time.perf_counter(), time.time()
 
     def end(self) -> None:
         if self._end is None:
@@ -88,13 +96,14 @@ class Stopwatch:
         if self._begun is None or self._first is None or self._end is None:
             raise RuntimeError("the contestant read nothing")
         wall, cpu = self._end
-        told = {"wall_s": wall - self._first, "cpu_s": cpu - self._begun, "start_cpu_s": self._begun, "peak_mb": _peak_mb()}
-        print(json.dumps({"records": records, **told}))
+        first, first_at = self._first
+        told = {"wall_s": wall - first, "cpu_s": cpu - self._begun, "start_cpu_s": self._begun, "peak_mb": peak_mb()}
+        print(json.dumps({"records": records, "first_at": first_at, **told}))
 
 
-def _peak_mb() -> int:
-    """Largest resident size of this program. (`ru_maxrss` would count what it was forked from, too.)"""
-    status = Path("/proc/self/status")
+def peak_mb(process: int | str = "self") -> int:
+    """Largest resident size of a program. (`ru_maxrss` would count what it was forked from, too.)"""
+    status = Path(f"/proc/{process}/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) // 1024
@@ -111,29 +120,69 @@ def told() -> Job:
     return Job(**json.loads(sys.argv[1]))
 
 
-def run(contestant: str, job: Job, *, timeout_s: float = 120) -> Measured:
-    """Runs ``benchmarks.contestants.<contestant>``; RuntimeError with its last words if it fails."""
-    command = [sys.executable, "-m", f"benchmarks.contestants.{contestant}", json.dumps(asdict(job))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def command(contestant: str) -> list[str]:
+    """A contestant that lives in this environment."""
+    return [sys.executable, "-m", f"benchmarks.contestants.{contestant}"]
+
+
+def run(
+    contestant: str,
+    job: Job,
+    *,
+    timeout_s: float = 120,
+    program: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Measured:
+    """Runs ``benchmarks.contestants.<contestant>``, or another program that takes a job and tells as that does.
+
+    RuntimeError with its last words if it fails, tells nothing or takes too long.
+    """
+    started_at = time.time()
+    process = subprocess.Popen(
+        [*(program or command(contestant)), json.dumps(asdict(job))],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | dict(environment or {}),
+        start_new_session=True,  # so that what it starts ends with it
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     words: list[str] = []
     listener = threading.Thread(target=words.extend, args=(process.stderr,))
     listener.start()
-    killer = threading.Timer(timeout_s, process.kill)
+    overdue = threading.Event()
+
+    def end() -> None:
+        overdue.set()
+        os.killpg(process.pid, signal.SIGKILL)
+
+    killer = threading.Timer(timeout_s, end)
     killer.start()
     try:
-        told = process.stdout.read()
-        listener.join()
+        with process.stdout, process.stderr:
+            told = process.stdout.read()
+            listener.join()
         _, status, used = os.wait4(process.pid, 0)  # with what the process used, which Popen.wait does not tell
         process.returncode = os.waitstatus_to_exitcode(status)
     finally:
         killer.cancel()
+        if process.returncode is None:  # we were interrupted
+            os.killpg(process.pid, signal.SIGKILL)
+    if overdue.is_set():
+        raise RuntimeError(f"{contestant} was ended after {timeout_s:.0f} s:\n{''.join(words[-15:])}")
     if process.returncode != 0:
         raise RuntimeError(f"{contestant} ended with {process.returncode}:\n{''.join(words[-15:])}")
-    events = [json.loads(line) for line in words if line.startswith("{")]
-    return Measured(
-        **json.loads(told.splitlines()[-1]),
-        process_cpu_s=used.ru_utime + used.ru_stime,
-        events=events,
-    )
+    return _measured(contestant, told, used.ru_utime + used.ru_stime, started_at, words)
+
+
+def _measured(contestant: str, told: str, cpu_s: float, started_at: float, words: list[str]) -> Measured:
+    lines = [line for line in told.splitlines() if line.startswith("{")]
+    if not lines:
+        raise RuntimeError(f"{contestant} told nothing:\n{''.join(words[-15:])}")
+    figures = json.loads(lines[-1])
+    first_at = figures.pop("first_at")
+    outside = {"process_cpu_s": cpu_s, "start_s": first_at - started_at}
+    # A contestant whose work is done by a process that it starts tells that one's processor time itself.
+    return Measured(**(outside | figures), events=[json.loads(line) for line in words if line.startswith("{")])

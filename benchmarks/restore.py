@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks import job
 from benchmarks.bids import Bids, one_bid_per_key
-from benchmarks.job import Job
+from benchmarks.job import Job, Measured
 from benchmarks.stage import Stage, stage
 from tests.support.broker import find_broker
 
@@ -45,15 +45,23 @@ def inputs(at: Stage, entries: int = ENTRIES) -> tuple[Bids, dict[str, int]]:
 
 def measure(at: Stage, entries: int = ENTRIES) -> Restored:
     """After `inputs` were produced. RuntimeError if not every entry comes back."""
-    sink = at.name("restore-out")
+    return restored(run(at, entries), entries)
+
+
+def run(at: Stage, entries: int = ENTRIES, *, turn: int = 0) -> Measured:
+    """Fills the window, then restores it: the figures of the latter."""
+    sink = at.name(f"restore-out-{turn}")
     at.create({sink: 1})
-    fill = Job(at.bootstrap, at.name("restore-app"), at.name("restore"), sink, entries, task="fill", window="1d")
+    fill = Job(at.bootstrap, at.name(f"restore-app-{turn}"), at.name("restore"), sink, entries, task="fill", window="1d")
     job.run("streamkit", fill)
-    found = job.run("streamkit", replace(fill, task="restore"))
-    restored = next(event for event in found.events if event.get("event") == "restored")
-    if restored["rows"] < entries:
-        raise RuntimeError(f"{restored['rows']:,} of {entries:,} entries were restored")
-    return Restored(restored["rows"], restored["records"], restored["seconds"], found.cpu_s, found.peak_mb)
+    return job.run("streamkit", replace(fill, task="restore"))
+
+
+def restored(found: Measured, entries: int) -> Restored:
+    told = next(event for event in found.events if event.get("event") == "restored")
+    if told["rows"] < entries:
+        raise RuntimeError(f"{told['rows']:,} of {entries:,} entries were restored")
+    return Restored(told["rows"], told["records"], told["seconds"], found.cpu_s, found.peak_mb)
 
 
 def line(restored: Restored) -> str:

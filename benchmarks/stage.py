@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from benchmarks.bids import Bids, produce
+from benchmarks.bids import JSON, Bids, Form, produce
 
 _FOREVER = {"retention.ms": "-1", "message.timestamp.after.max.ms": str(2**63 - 1)}
 
@@ -22,7 +22,8 @@ class Stage:
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
         self.prefix = f"bench-{uuid.uuid4().hex[:8]}"
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        # Silent: topics of contestants go while they are in its metadata, and the broker at the end goes before it.
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def name(self, what: str) -> str:
         return f"{self.prefix}-{what}"
@@ -33,12 +34,12 @@ class Stage:
         for future in made.values():
             future.result(30)
 
-    def fill(self, inputs: list[tuple[Bids, dict[str, int]]]) -> None:
+    def fill(self, inputs: list[tuple[Bids, dict[str, int]]], form: Form = JSON) -> None:
         """Creates the topics of each input and fills them, each input by a process of its own."""
         for _, topics in inputs:
             self.create(topics)
         context = get_context("spawn")
-        workers = [context.Process(target=produce, args=(self.bootstrap, made, topics)) for made, topics in inputs]
+        workers = [context.Process(target=produce, args=(self.bootstrap, made, topics, form)) for made, topics in inputs]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -61,8 +62,9 @@ class Stage:
         count = len(self._admin.list_topics(topic, timeout=10).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
         values: list[bytes] = []
-        ended, deadline = 0, time.monotonic() + 60
-        while ended < count:
+        ended: set[int | None] = set()
+        deadline = time.monotonic() + 60
+        while len(ended) < count:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the end of {topic} was not reached")
             messages = consumer.consume(2_000, 0.05)
@@ -70,15 +72,16 @@ class Stage:
             if errors:
                 if any(error.name() != "_PARTITION_EOF" for error in errors):
                     raise KafkaException(errors[0])
-                ended += len(errors)
+                ended |= {message.partition() for message in messages if message.error() is not None}
                 messages = [message for message in messages if message.error() is None]
             values.extend(map(Message.value, messages))  # type: ignore[arg-type]
         consumer.close()
         return values
 
-    def clear(self) -> None:
-        """Deletes every topic of the run."""
-        mine = [name for name in self._admin.list_topics(timeout=10).topics if name.startswith(self.prefix)]
+    def clear(self, what: str = "") -> None:
+        """Deletes every topic of the run, or those whose names begin so."""
+        start = f"{self.prefix}-{what}"
+        mine = [name for name in self._admin.list_topics(timeout=10).topics if name.startswith(start)]
         if mine:
             for future in self._admin.delete_topics(mine).values():
                 future.result(30)

@@ -1,4 +1,4 @@
-"""streamkit as a user would write it: a typed model, the record's key, a tumbling window, exactly once, default settings.
+"""streamkit as a user would write it (`pipelines.py`), exactly once, default settings.
 
 The clients are streamkit's own; the subclasses here only look at the clock (once in a poll of some 2,000 records).
 """
@@ -9,6 +9,7 @@ import os
 import signal
 
 import streamkit as sk
+from benchmarks.contestants.pipelines import PIPELINES
 from benchmarks.job import Job, Stopwatch, told
 from streamkit.kafka.client import Polled
 from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
@@ -16,34 +17,9 @@ from streamkit.kafka.confluent.consumer import GroupConsumer
 from streamkit.kafka.confluent.reader import ChangelogReader
 
 
-class Bid(sk.Model):
-    auction: int
-    bidder: int
-    price: int
-    channel: str
-    url: str
-    dateTime: int  # noqa: N815 - Nexmark's name
-    extra: str
-
-
-class Result(sk.Model):
-    key: int
-    window_start: str
-    window_end: str
-    count: int
-    total: int
-    highest: int
-
-
 def app(job: Job) -> sk.App:
     service = sk.App(job.app)
-    bids = service.stream(sk.Topic(job.source, key=int, value=Bid), event_time=sk.event_time("dateTime", out_of_orderness="1s"))
-    per_auction = (
-        bids.by_record_key()
-        .window(sk.tumbling(job.window))
-        .aggregate("per-auction", count=sk.count(), total=sk.sum("price"), highest=sk.max("price"))
-    )
-    per_auction.on_close().to(sk.Topic(job.sink, key=int))
+    PIPELINES[job.pipeline](service, job)
     return service
 
 
