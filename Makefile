@@ -67,6 +67,10 @@ conformance: $(DEV) ## The embedded cluster beside a real Kafka, case by case
 bench-quick: $(DEV) ## Throughput beside a hand-written loop, in one short run
 	@$(PY) -m benchmarks.quick
 
+.PHONY: bench
+bench: $(DEV) ## Every contestant on every workload, half an hour: ARGS="--minutes 20 --only w1-100 --turns 3"
+	@$(PY) -m benchmarks.suite $(ARGS)
+
 .PHONY: schemas
 schemas: $(DEV) ## Write the schemas of the services' topics from their models
 	@$(PY) -m tests.support.schemas
