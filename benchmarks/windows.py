@@ -2,7 +2,8 @@
 
 The engine runs on the embedded broker, in this process: what is measured is decoding, windows, changelog blocks and the writing
 of results, without a Kafka beside it. Every kind gets the same records; kinds take turns, and the median of the rounds counts.
-Hopping and cumulating windows give 60 results where tumbling ones give one, so their results are counted beside their costs.
+Hopping and cumulating windows give 60 results where tumbling ones give one, rolling ones give one for each record and sliding ones
+two, so results are counted beside the costs. Those of rolling and sliding windows are mostly the writing of results.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ WINDOWS: dict[str, Any] = {
     "cumulating 60 s / 1 s": lambda: sk.cumulating("60s", step="1s"),
     "session 10 s": lambda: sk.session("10s"),
     "session 50 ms (one per record)": lambda: sk.session("50ms"),
+    "rolling 10 s": lambda: sk.rolling("10s"),
+    "sliding 10 s": lambda: sk.sliding("10s"),
+    "rolling 60 s": lambda: sk.rolling("60s"),
     "calendar day": lambda: sk.calendar("day", tz="Europe/Tallinn"),
     "count 600": lambda: sk.count_window(600),
     "count 600 / 10": lambda: sk.count_window(600, every=10),
