@@ -14,6 +14,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "answer": "what the group's coordinator answered",
+    "as_seconds": "what it would be, were it seconds",
     "away_s": "seconds since the first sign that Kafka does not answer",
     "call": "the client call",
     "code": "exit code of the process; negative: the signal that killed it",
@@ -28,6 +29,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "inside": "what the call is part of, outermost first",
     "kafka": "the bootstrap servers",
     "kind": "the class of the error",
+    "latest": "event time",
     "lateness_ms": "for how long, in event time, the last window of a late record had been closed; the most since it was told",
     "new": "since this was told last",
     "offset": "of the first record concerned",
@@ -183,6 +185,18 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             "warning",
             "a record cannot be processed, and `on_error` says to leave it out",
             ("error", "topic", "partition", "offset", "operator"),
+        ),
+        "times-in-1970": Event(
+            "warning",
+            "all event times of a partition so far lie in 1970: probably seconds that are taken for milliseconds; multiply them "
+            "by 1,000, in a function if need be. Once for each topic",
+            ("topic", "partition", "latest", "as_seconds"),
+        ),
+        "times-ahead": Event(
+            "warning",
+            "the latest event time of a partition is more than a day ahead of the clock: all windows up to it close, and what "
+            "comes then is late for them. With `max_future` such a record is an error of its own. Once for each topic",
+            ("topic", "partition", "latest"),
         ),
         "partition-held": Event(
             "info",

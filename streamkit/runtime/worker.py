@@ -41,6 +41,7 @@ from streamkit.runtime.session import check_session
 from streamkit.runtime.takeover import TakeOver, new_incarnation
 from streamkit.runtime.task import Task, TaskState
 from streamkit.runtime.task_set import TaskSet
+from streamkit.runtime.time_hints import TimeHints
 from streamkit.runtime.topic_guard import TopicGuard
 from streamkit.runtime.transaction import BrokenProducerError, Transaction
 from streamkit.stages import CONSUME, OTHER, RESTORE, Stages
@@ -98,6 +99,7 @@ class Worker:
         # after one that is lost, the start of what is left is looked for as at every start
         self._rolls_back = (*ROLLS_BACK, LostOffsetError) if failures.on_lost_offset == "earliest" else ROLLS_BACK
         self._late = LateReport(instrument)
+        self._hints = TimeHints(clock, instrument, layout.topology)
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
         self._quiet = Quiet(self._admin, clock, instrument, layout.longest_open_ms)
         self._outage = Outage(self._admin, client.describe(), clock, instrument)
@@ -308,6 +310,7 @@ class Worker:
         self._limit.committed(positions)
         self._failures.refusals.committed(positions)
         self._late.committed(tasks)
+        self._hints.committed(tasks)
         self._purge.committed(self._tasks)
 
     # ---- rebalance: inside the consumer's callbacks
