@@ -2,8 +2,8 @@
 
 The engine runs on the embedded broker, in this process: what is measured is decoding, windows, changelog blocks and the writing
 of results, without a Kafka beside it. Every kind gets the same records; kinds take turns, and the median of the rounds counts.
-Hopping and cumulating windows give 60 results where tumbling ones give one, rolling ones give one for each record and sliding ones
-two, so results are counted beside the costs. Those of rolling and sliding windows are mostly the writing of results.
+Hopping and cumulating windows give 60 results where tumbling ones give one, rolling ones give one for each record and sliding
+ones two, so results are counted beside the costs. Those of rolling and sliding windows are mostly the writing of results.
 """
 
 from __future__ import annotations

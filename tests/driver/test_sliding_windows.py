@@ -84,8 +84,8 @@ def test_a_record_out_of_order_lies_in_the_windows_around_it() -> None:
 
 
 def test_a_record_that_is_late_for_its_own_window_counts_in_those_that_are_open() -> None:
-    """20 closes all windows that end with 19 or before. So 17 is not in [12, 17], but in [15, 20] and [16, 21]. 21 closes [15, 20],
-    the last that could hold 15."""
+    """20 closes all windows that end with 19 or before. So 17 is not in [12, 17], but in [15, 20] and [16, 21]. 21 closes
+    [15, 20], the last that could hold 15."""
     with driver_of(sk.sliding("5ms")) as driver:
         send(driver, 10, 20, 17, 21, 15)
         driver.end_of_input()
