@@ -215,6 +215,12 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             "`late()`",
             ("operator", "new", "total", "lateness_ms"),
         ),
+        "never-closes": Event(
+            "warning",
+            "a service reads `on_close()` of a global window, which closes with the end of a bounded input only (`--until-end`): "
+            "it will give nothing. `on_update()` tells what there is by now",
+            ("operator",),
+        ),
         # ---- the supervisor of `--workers`
         "worker-started": Event("info", "a worker process", ("index", "pid")),
         "worker-died": Event(

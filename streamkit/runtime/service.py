@@ -19,8 +19,10 @@ from typing import Any
 from streamkit.clock import Clock, SystemClock
 from streamkit.config import EngineSettings
 from streamkit.errors import BrokerUnreachableError, RetriableError
+from streamkit.eventtime.timeless import GlobalWindow
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin, KafkaClient
+from streamkit.plan.nodes import OnClose
 from streamkit.plan.topology import Topology
 from streamkit.runtime.deadlines import Deadlines, Guard
 from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset, place_of
@@ -86,6 +88,12 @@ class Stop:
         self.requested = True
 
 
+def _open_for_ever(topology: Topology) -> list[str]:
+    """The aggregates whose `on_close()` gives nothing while a service runs."""
+    closings = [node.input for part in topology.parts for node in part.nodes if isinstance(node, OnClose)]
+    return [aggregate.name for aggregate in closings if isinstance(aggregate.window, GlobalWindow)]
+
+
 def run_service(
     topology: Topology,
     client: KafkaClient,
@@ -113,6 +121,8 @@ def run_service(
                     exit_code=life.exit_code,
                 )
             )
+        for name in () if options.until_end else _open_for_ever(topology):
+            instrument.event("never-closes", operator=name)
         worker = _make(topology, client, settings, options, instrument, clock, stop, deadlines)
         if worker is not None:
             life.worker = worker

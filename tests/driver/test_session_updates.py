@@ -154,6 +154,14 @@ def test_what_comes_and_goes_within_a_commit_is_never_told() -> None:
         assert live(driver) == [("early", 15, 45, 15)]
 
 
+@pytest.mark.parametrize("every", [None, "1m"])
+def test_what_was_told_is_withdrawn_also_where_it_went_into_what_was_not(every: Every) -> None:
+    with sk.TestDriver(clicks(every)) as driver:
+        driver.send(CLICKS, click(20, 1), key="A")
+        driver.send(CLICKS, click(9, 2), click(15, 4), click(0, 8), key="A")  # 20 goes into 9, and that into 0
+        assert live(driver) == [("early", 20, 30, 1), ("withdrawn", 20, 30, 1), ("early", 0, 30, 15)]
+
+
 def test_with_a_timer_a_withdrawal_does_not_wait() -> None:
     with sk.TestDriver(clicks("1m")) as driver:
         driver.send(CLICKS, click(20, 1), key="A")

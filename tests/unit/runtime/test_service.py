@@ -42,3 +42,16 @@ def test_the_error_that_ends_a_service_is_told_with_its_place(error, told):
         run_service(app.topology(), Failing(error), EngineSettings(), RunOptions(), events)
     assert events.of("failed") == [told]
     assert events.of("stopped") == []
+
+
+@pytest.mark.parametrize("until_end, told", [(False, [{"operator": "sold"}]), (True, [])])
+def test_a_service_that_waits_for_what_never_closes_is_told(until_end, told):
+    app, events = sk.App("app"), Recorder()
+    totals = app.stream(sk.Topic("in")).globally().window(sk.global_window()).aggregate("sold", n=sk.count())
+    totals.on_close().to(sk.Topic("out"))
+    totals.on_update().to(sk.Topic("live"))
+    minutes = app.stream(sk.Topic("in")).by_record_key().window(sk.tumbling("1m")).aggregate("minutes", n=sk.count())
+    minutes.on_close().to(sk.Topic("out"))
+    with pytest.raises(KeyError):
+        run_service(app.topology(), Failing(KeyError()), EngineSettings(), RunOptions(until_end=until_end), events)
+    assert events.of("never-closes") == told
