@@ -29,10 +29,10 @@ SEED = int(os.environ.get("STREAMKIT_TEST_SEED", "4711"))
 class Service:
     """The app in a process of its own; `phase` follows its log."""
 
-    def __init__(self, bootstrap: str, run: str, *arguments: str) -> None:
+    def __init__(self, bootstrap: str, run: str, *arguments: str, app: str = "totals") -> None:
         self.lines: list[str] = []
         self.running = threading.Event()
-        command = [sys.executable, "-m", "tests.support.apps.totals", "--bootstrap", bootstrap, "--run", run, *arguments]
+        command = [sys.executable, "-m", f"tests.support.apps.{app}", "--bootstrap", bootstrap, "--run", run, *arguments]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "POLARS_MAX_THREADS": "1"}
         )

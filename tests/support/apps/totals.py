@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 import streamkit as sk
 
@@ -36,7 +37,7 @@ def make_app(run: str) -> sk.App:
     return app
 
 
-def main() -> None:
+def main(make_app: Callable[[str], sk.App] = make_app) -> None:
     """Runs one worker until it is killed, told to stop, or the input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
