@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic, PartitionMetadata  # type: ignore[attr-defined]
 
 from benchmarks.bids import JSON, Bids, Form, produce
 
@@ -33,6 +33,16 @@ class Stage:
         made = self._admin.create_topics([NewTopic(name, count, 1, config=_FOREVER) for name, count in topics.items()])
         for future in made.values():
             future.result(30)
+        # The controller has them now, the broker a moment later: a contestant that starts in between would not find them.
+        deadline = time.monotonic() + 30
+        while any(len(self._partitions(name)) < count for name, count in topics.items()):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the broker does not know of {', '.join(topics)}")
+            time.sleep(0.02)
+
+    def _partitions(self, topic: str) -> dict[int, PartitionMetadata]:
+        found = self._admin.list_topics(timeout=10).topics.get(topic)
+        return {} if found is None else found.partitions
 
     def fill(self, inputs: list[tuple[Bids, dict[str, int]]], form: Form = JSON) -> None:
         """Creates the topics of each input and fills them, each input by a process of its own."""
@@ -59,7 +69,7 @@ class Stage:
                 "fetch.queue.backoff.ms": 2,
             }
         )
-        count = len(self._admin.list_topics(topic, timeout=10).topics[topic].partitions)
+        count = len(self._partitions(topic))
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(count)])
         values: list[bytes] = []
         ended: set[int | None] = set()
@@ -79,9 +89,9 @@ class Stage:
         return values
 
     def clear(self, what: str = "") -> None:
-        """Deletes every topic of the run, or those whose names begin so."""
+        """Deletes every topic of the run, or those whose names begin so. (Some contestants put a word of their own before.)"""
         start = f"{self.prefix}-{what}"
-        mine = [name for name in self._admin.list_topics(timeout=10).topics if name.startswith(start)]
+        mine = [name for name in self._admin.list_topics(timeout=10).topics if start in name]
         if mine:
             for future in self._admin.delete_topics(mine).values():
                 future.result(30)

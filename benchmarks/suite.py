@@ -209,7 +209,7 @@ def _round(play: Play, turn: int) -> None:
         begun = time.monotonic()
         try:
             run = _turn(play, workload, name, turn)
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001 - one that fails, however it does, must not end the others
             play.lost.add(pair)
             play.results.fail(*pair, str(error))
             words = f"FAILED: {results.without_paths(str(error))}"
