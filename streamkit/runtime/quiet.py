@@ -19,6 +19,7 @@ from streamkit.eventtime.inputs import InputState
 from streamkit.eventtime.watermark import NO_TIME
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Admin
+from streamkit.runtime.idleness import LOOK_EVERY_S
 from streamkit.runtime.task import InputPosition, Task, TaskId
 
 _STEP_MS = 1_000
@@ -42,15 +43,21 @@ class Quiet:
         self._instrument = instrument
         self._limit_ms = limit_ms
         self._silent: dict[TaskId, _Silence] = {}
+        self._looked = float("-inf")
 
-    def advance(self, tasks: Iterable[Task]) -> None:
-        """Of these tasks, which are all that run."""
+    def advance(self, tasks: Iterable[Task]) -> list[Task]:
+        """Of these tasks, which are all that run; gives those whose time has moved. All are looked through: not in every step."""
         now = self._clock.monotonic()
+        if self._looked < now < self._looked + LOOK_EVERY_S:
+            return []
+        self._looked = now
         silent: dict[TaskId, _Silence] = {}
         due: list[tuple[Task, _Silence, int]] = []
         for task in tasks:
+            if task.advance_when_idle_ms is None:
+                continue
             furthest = task.time.furthest
-            if task.advance_when_idle_ms is None or task.time.state is not InputState.IDLE or furthest == NO_TIME:
+            if task.time.state is not InputState.IDLE or furthest == NO_TIME:
                 continue
             silence = self._silent.get(task.id)
             if silence is None or silence.furthest != furthest:  # or a word from upstream
@@ -62,15 +69,15 @@ class Quiet:
             if passed_ms >= task.advance_when_idle_ms and to > silence.moved_to:
                 due.append((task, silence, to))
         self._silent = silent
-        if due:
-            self._move(due)
+        return self._move(due) if due else []
 
-    def _move(self, due: Sequence[tuple[Task, _Silence, int]]) -> None:
+    def _move(self, due: Sequence[tuple[Task, _Silence, int]]) -> list[Task]:
         positions = [position for task, _, _ in due for position in task.inputs.values()]
         try:
             ends = self._admin.end_offsets([position.tp for position in positions], 1.0)
-        except RetriableError:  # not proven; asked again with the next step
-            return
+        except RetriableError:  # not proven; asked again with the next look
+            return []
+        moved = []
         for task, silence, to in due:
             if waiting := [p for p in task.inputs.values() if _position(p) < ends[p.tp]]:
                 for position in waiting:
@@ -82,6 +89,8 @@ class Quiet:
                 self._instrument.event("time-moves-on", tasks=[str(task.id)])
             silence.moved_to = to
             task.time.restore(to)
+            moved.append(task)
+        return moved
 
 
 def _lag_ms(task: Task) -> int:

@@ -107,7 +107,7 @@ class TakeOver:
     def _slice_wait_s(self) -> float:
         """How long a slice waits for records of a changelog: shortly while others have work to do."""
         wait_s = self._settings.poll_timeout_ms / 1000
-        return min(wait_s, _SLICE_WAIT_S) if self._tasks.at_work() else wait_s
+        return min(wait_s, _SLICE_WAIT_S) if self._tasks.any_at_work else wait_s
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """If something on its way reads one of these, all that is with it begins anew."""
@@ -142,7 +142,7 @@ class TakeOver:
         if self._assignment.complete:
             self._parking.drop([task for task in self._parking if task.id not in wanted], "assigned to another worker")
         back = [task for task in self._parking if task.id in wanted]
-        if wanted and self._tasks.at_work() and self._clock.monotonic() < self._ask_at:
+        if wanted and self._tasks.any_at_work and self._clock.monotonic() < self._ask_at:
             return
         try:
             if wanted:
@@ -182,7 +182,7 @@ class TakeOver:
         While other tasks run they must not wait for that: the call is short, longer after each that was not answered, and as much
         time as it may take goes to them before the next.
         """
-        timeout = self._ask_for_s if self._tasks.at_work() else _TIMEOUT_S
+        timeout = self._ask_for_s if self._tasks.any_at_work else _TIMEOUT_S
         try:
             found = self._consumer.committed(partitions, timeout)
         except RetriableError:

@@ -1,4 +1,8 @@
-"""The tasks of one worker, found by id and by the partition that they read."""
+"""The tasks of one worker, found by id and by the partition that they read.
+
+Of hundreds of tasks a step looks only at those that something happened to: they are *stirred*, by a batch, by a partition that
+came to its end or fell silent, by a start. All others have nothing new to fire.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ class TaskSet:
     def __init__(self) -> None:
         self._by_id: dict[TaskId, Task] = {}
         self._by_input: dict[TopicPartition, Task] = {}
+        self._stirred: dict[TaskId, Task] = {}
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self._by_id.values())
@@ -28,22 +33,45 @@ class TaskSet:
     def add(self, task: Task) -> None:
         self._by_id[task.id] = task
         self._by_input |= dict.fromkeys(task.inputs, task)
+        self.stir(task)
 
     def remove(self, task: Task) -> None:
         del self._by_id[task.id]
+        self._stirred.pop(task.id, None)
         for tp in task.inputs:
             del self._by_input[tp]
 
     def clear(self) -> None:
         self._by_id.clear()
         self._by_input.clear()
+        self._stirred.clear()
 
-    def running(self) -> list[Task]:
-        return [task for task in self if task.state is TaskState.RUNNING]
+    def stir(self, task: Task) -> None:
+        """Time may have moved in it."""
+        self._stirred[task.id] = task
 
-    def at_work(self) -> list[Task]:
+    def stir_all(self) -> None:
+        self._stirred = dict(self._by_id)
+
+    def take_stirred(self) -> list[Task]:
+        """Those that run and were stirred since the last call; who does not run yet stays stirred."""
+        if not self._stirred:
+            return []
+        taken = [task for task in self._stirred.values() if task.state is TaskState.RUNNING]
+        for task in taken:
+            del self._stirred[task.id]
+        return taken
+
+    def running(self) -> Iterator[Task]:
+        return (task for task in self if task.state is TaskState.RUNNING)
+
+    def at_work(self) -> Iterator[Task]:
         """Those that are restored: running, or at the end of their input."""
-        return [task for task in self if task.state in (TaskState.RUNNING, TaskState.ENDED)]
+        return (task for task in self if task.state is TaskState.RUNNING or task.state is TaskState.ENDED)
+
+    @property
+    def any_at_work(self) -> bool:
+        return any(True for _ in self.at_work())
 
     def among(self, partitions: Iterable[TopicPartition]) -> list[Task]:
         """Those that read any of these partitions."""
@@ -52,7 +80,7 @@ class TaskSet:
     @property
     def touched(self) -> bool:
         """Whether any has changes that are not committed."""
-        return any(task.touched for task in self.at_work())
+        return any(task.touched and (task.state is TaskState.RUNNING or task.state is TaskState.ENDED) for task in self)
 
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset of every partition that is read."""

@@ -39,6 +39,7 @@ class Words:
         return [
             Word(writer.topic, word)
             for task in tasks
+            if task.chain.writers
             for writer, word in task.words()
             if due(
                 word,

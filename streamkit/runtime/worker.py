@@ -21,6 +21,7 @@ from streamkit.errors import FencedError, KafkaError, LostOffsetError, RejectedR
 from streamkit.eventtime.inputs import InputState
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import KafkaClient, Polled, TopicPartition
+from streamkit.plan.nodes import OnUpdate
 from streamkit.plan.topology import Topology
 from streamkit.runtime.alignment import Alignment
 from streamkit.runtime.assignment import Assignment
@@ -101,6 +102,9 @@ class Worker:
         self._late = LateReport(instrument)
         self._hints = TimeHints(clock, instrument, layout.topology)
         self._idleness = Idleness(self._admin, clock, settings.idle_check_ms / 1000)
+        self._has_timers = any(
+            isinstance(node, OnUpdate) and node.every_ms is not None for part in layout.topology.parts for node in part.nodes
+        )
         self._quiet = Quiet(self._admin, clock, instrument, layout.longest_open_ms)
         self._outage = Outage(self._admin, client.describe(), clock, instrument)
         self._topics = TopicGuard(layout, self._admin, clock, settings.topic_check_ms / 1000, instrument)
@@ -227,6 +231,7 @@ class Worker:
                 if task is not None and task.state is TaskState.RUNNING:
                     self._committer.remember_epochs([task])
                     self._limit.took(len(batch))
+                    self._tasks.stir(task)
                     self.stages.enter(task.chain.readers[batch.tp.topic].stage)
                     records += task.process(batch, now)
             self._reached(self._alignment.reached({}))
@@ -239,21 +244,29 @@ class Worker:
     def _reached(self, ends: Mapping[TopicPartition, int]) -> None:
         for tp, end in ends.items():
             task = self._tasks.of(tp)
-            if task is not None:
-                task.inputs[tp].caught_up_at = max(task.inputs[tp].caught_up_at, end)
+            if task is not None and end > task.inputs[tp].caught_up_at:
+                task.inputs[tp].caught_up_at = end
+                self._tasks.stir(task)
 
     def _advance_time(self) -> None:
-        running = self._tasks.running()
-        for tp in sorted(self._idleness.newly_idle(running, self._clock.monotonic())):
+        now = self._clock.monotonic()
+        for tp in sorted(self._idleness.newly_idle(self._tasks.running(), now)):
             task = self._tasks.of(tp)
             assert task is not None  # noqa: S101 - it was asked for its own partitions
             task.time.set_state(tp, InputState.IDLE)
+            self._tasks.stir(task)
             self._instrument.event("partition-idle", topic=tp.topic, partition=tp.partition)
-        self._quiet.advance(running)
-        self._committer.remember_epochs(running)
-        for task in running:
+        for task in self._quiet.advance(self._tasks.running()):
+            self._tasks.stir(task)
+        stirred = self._tasks.take_stirred()
+        self._committer.remember_epochs(stirred)
+        for task in stirred:
             task.advance()
-            task.tell_due_updates(self._clock.monotonic())
+        if self._has_timers:
+            running = list(self._tasks.running())
+            self._committer.remember_epochs(running)
+            for task in running:
+                task.tell_due_updates(now)
 
     # ---- ends
 
@@ -269,6 +282,7 @@ class Worker:
         ends = self._admin.end_offsets([p.tp for p in sources], self._settings.start_timeout_ms / 1000) if sources else {}
         for position in sources:
             position.end = ends[position.tp]
+        self._tasks.stir_all()
 
     def commit_now(self) -> bool:
         """Commits what there is to commit, whatever the interval says."""
