@@ -48,7 +48,7 @@ from streamkit.plan.projection import projection
 from streamkit.plan.topology import SubTopology, Topology
 from streamkit.plan.wire import repartition_value_serde
 from streamkit.serdes.keys import BytesKey, key_serde_for
-from streamkit.stages import NoStages, Stages
+from streamkit.stages import NOT_A_STAGE, OTHER, NoStages, Stages
 
 
 @dataclass(slots=True)
@@ -66,9 +66,10 @@ class Chain:
         passed: dict[int, int] = {}
         for operator, inputs in self.order:
             reached = min((passed[id(one)] for one in inputs), default=watermark)
-            before = self.stages.enter(operator.stage)
+            if operator.stage != NOT_A_STAGE:
+                self.stages.enter(operator.stage)
             passed[id(operator)] = operator.advance(reached)
-            self.stages.enter(before)
+        self.stages.enter(OTHER)
 
 
 class _Builder:

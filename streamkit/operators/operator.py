@@ -70,11 +70,13 @@ class Operator:
 
     def emit(self, batch: Batch) -> None:
         if len(batch):
-            stages = self.stages
             for operator in self.behind:
-                before = stages.enter(operator.stage)
-                operator.process(batch)
-                stages.enter(before)
+                if operator.stage == NOT_A_STAGE:
+                    operator.process(batch)
+                else:
+                    before = self.stages.enter(operator.stage)
+                    operator.process(batch)
+                    self.stages.enter(before)
 
 
 class PassOn(Operator):

@@ -15,6 +15,7 @@ from streamkit.config import EngineSettings
 from streamkit.errors import AbortableError
 from streamkit.instrument import Instrument
 from streamkit.kafka.client import Committed, GroupMetadata, TopicPartition
+from streamkit.plan.nodes import OnUpdate
 from streamkit.runtime.assignment import Assignment
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.task import Task
@@ -52,6 +53,7 @@ class Committer:
         self._group_metadata = group_metadata
         self._published = published
         self._words = Words(layout, settings)
+        self._has_updates = any(isinstance(node, OnUpdate) for part in layout.topology.parts for node in part.nodes)
         self._epochs: dict[TopicPartition, int] = {}
         self._next = 0.0
 
@@ -87,11 +89,12 @@ class Committer:
         self.remember_epochs(tasks)
         offsets: dict[TopicPartition, Committed] = {}
         stages = self._transaction.stages
-        before = stages.enter(UPDATES)
+        before = stages.enter(CHANGELOG)
         for task in tasks:
-            stages.enter(UPDATES)
-            task.tell_updates()
-            stages.enter(CHANGELOG)
+            if self._has_updates:
+                stages.enter(UPDATES)
+                task.tell_updates()
+                stages.enter(CHANGELOG)
             for topic, (key, value) in task.changelog_records() if task.touched else ():
                 self._transaction.produce(topic, value, key, task.id.partition)
             offsets |= task.offsets()

@@ -64,5 +64,7 @@ class Parking:
             self._instrument.event("parked-dropped", tasks=[str(task.id) for task in dropped], reason=reason)
 
     def expire(self) -> None:
+        if not self._since:
+            return
         now = self._clock.monotonic()
         self.drop([task for task in self if now - self._since[task.id] > self._keep_s], "the rebalance took too long")

@@ -29,6 +29,7 @@ from streamkit.runtime.split_tasks import SplitTasks
 from streamkit.runtime.task import InputPosition, Task, TaskId, TaskState
 from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.transaction import Transaction
+from streamkit.stages import RESTORE
 
 _TIMEOUT_S = 2.0
 _SHORTLY_S, _LESS_SHORTLY_S = 0.25, 1.0
@@ -96,6 +97,10 @@ class TakeOver:
         """Follows the assignment as far as Kafka answers, by one bounded slice."""
         self._parking.expire()
         self._split.check()
+        if not self.restoring and not self._assignment.changed:
+            return
+        stages = self._transaction.stages
+        before = stages.enter(RESTORE)
         if self._assignment.changed and not self.restoring:
             self._begin()
         if self._restore is not None and self._restore.step(self._slice_wait_s()):
@@ -103,6 +108,7 @@ class TakeOver:
             self._restore = None
         if self._ready:
             self._start_ready()
+        stages.enter(before)
 
     def _slice_wait_s(self) -> float:
         """How long a slice waits for records of a changelog: shortly while others have work to do."""

@@ -7,9 +7,12 @@ came to its end or fell silent, by a start. All others have nothing new to fire.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from streamkit.kafka.client import TopicPartition
 from streamkit.runtime.task import Task, TaskId, TaskState
+
+_AT_WORK: Final = (TaskState.RUNNING, TaskState.ENDED)
 
 
 class TaskSet:
@@ -63,11 +66,11 @@ class TaskSet:
         return taken
 
     def running(self) -> Iterator[Task]:
-        return (task for task in self if task.state is TaskState.RUNNING)
+        return (task for task in self._by_id.values() if task.state is TaskState.RUNNING)
 
     def at_work(self) -> Iterator[Task]:
         """Those that are restored: running, or at the end of their input."""
-        return (task for task in self if task.state is TaskState.RUNNING or task.state is TaskState.ENDED)
+        return (task for task in self._by_id.values() if task.state in _AT_WORK)
 
     @property
     def any_at_work(self) -> bool:
@@ -80,7 +83,7 @@ class TaskSet:
     @property
     def touched(self) -> bool:
         """Whether any has changes that are not committed."""
-        return any(task.touched and (task.state is TaskState.RUNNING or task.state is TaskState.ENDED) for task in self)
+        return any(task.touched and task.state in _AT_WORK for task in self._by_id.values())
 
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset of every partition that is read."""

@@ -45,7 +45,7 @@ from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.time_hints import TimeHints
 from streamkit.runtime.topic_guard import TopicGuard
 from streamkit.runtime.transaction import BrokenProducerError, Transaction
-from streamkit.stages import CONSUME, OTHER, RESTORE, Stages
+from streamkit.stages import CONSUME, OTHER, Stages
 
 _FEW = 100
 
@@ -168,9 +168,7 @@ class Worker:
             # First what was polled, then the take-over: a callback inside the poll may have dropped a task whose partition stays
             # ours (KIP-848), and its successor begins at the committed position, far before what was polled.
             records = self._process(polled)
-            self.stages.enter(RESTORE)
             self._take_over.step()
-            self.stages.enter(OTHER)
             self._advance_time()
             committed = self._committer.commit_if_due()
         except (KafkaError, LostOffsetError, StateError) as error:
@@ -181,7 +179,6 @@ class Worker:
             self._roll_back(answer)
             return Step(busy=True)
         finally:
-            self.stages.enter(OTHER)
             self._guard.leave()
         busy = bool(records or polled.batches or committed or self._take_over.restoring)
         return Step(records, committed, self.finished, busy=busy)
@@ -256,7 +253,7 @@ class Worker:
             task.time.set_state(tp, InputState.IDLE)
             self._tasks.stir(task)
             self._instrument.event("partition-idle", topic=tp.topic, partition=tp.partition)
-        for task in self._quiet.advance(self._tasks.running()):
+        for task in self._quiet.advance(self._tasks.running(), now):
             self._tasks.stir(task)
         stirred = self._tasks.take_stirred()
         self._committer.remember_epochs(stirred)
