@@ -103,9 +103,9 @@ def tumbling(made: Bids, partitions: int, *, late_too: bool = False) -> Rows:
     )
 
 
-def hopping(made: Bids, partitions: int) -> Rows:
+def hopping(made: Bids, partitions: int, *, late_too: bool = False) -> Rows:
     """Panes of one hop put together; what is late for some of its windows only is added to the others one by one."""
-    start, key, count, total, highest = _hopping(made, partitions, HOPPING_SIZE_MS, HOPPING_MS)
+    start, key, count, total, highest = _hopping(made, partitions, HOPPING_SIZE_MS, HOPPING_MS, late_too=late_too)
     return _before_the_end(rows(2, window_start=start, key=key, count=count, total=total, highest=highest), HOPPING_SIZE_MS)
 
 
@@ -176,7 +176,7 @@ def _before_the_end(found: Rows, size_ms: int) -> Rows:
     return found.only(found.columns["window_start"] + size_ms <= END_MS - SIZE_MS)
 
 
-def _hopping(made: Bids, partitions: int, size_ms: int, hop_ms: int) -> tuple[Int64s, ...]:
+def _hopping(made: Bids, partitions: int, size_ms: int, hop_ms: int, *, late_too: bool = False) -> tuple[Int64s, ...]:
     """start, key, count, total, highest of every window in which there is a record, before the ends of input."""
     each = size_ms // hop_ms
     keys = int(made.auction.max()) + 1
@@ -186,7 +186,7 @@ def _hopping(made: Bids, partitions: int, size_ms: int, hop_ms: int) -> tuple[In
     count, total, highest = (np.zeros((keys, panes), np.int64) for _ in range(3))
     seen = _seen_before(made, partitions)
     pane = made.at_ms // hop_ms
-    whole = inside & (seen - OUT_OF_ORDERNESS_MS < (pane + 1) * hop_ms)  # in time for the first of its windows
+    whole = inside & (late_too | (seen - OUT_OF_ORDERNESS_MS < (pane + 1) * hop_ms))  # in time for the first of its windows
     where = made.auction[whole], pane[whole] - first
     np.add.at(count, where, 1)
     np.add.at(total, where, made.price[whole])

@@ -199,7 +199,7 @@ def picture(results: Results) -> str:
 def _panel(results: Results, workload: Workload, top: int) -> tuple[list[str], int]:
     rates = {name: results.rate(workload.name, name) or 0.0 for name in workload.contestants}
     most = max([*rates.values(), 1.0])
-    title = f"{workload.title}: thousand records per CPU-second"
+    title = f"{workload.title} (thousand records per CPU-second)"
     parts = [f'<text x="12" y="{top + 22}" font-weight="bold" fill="#0f172a">{escape(title)}</text>']
     for number, name in enumerate(sorted(rates, key=lambda name: -rates[name])):
         y = top + 34 + number * (_BAR + _GAP)

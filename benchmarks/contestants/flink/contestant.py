@@ -39,16 +39,18 @@ CREATE TABLE results ({columns}) WITH (
     'properties.compression.type' = 'lz4', 'properties.batch.size' = '262144'
 )"""
 
+WINDOWS = """
+k STRING, `key` BIGINT, window_start TIMESTAMP(3), window_end TIMESTAMP(3), `count` BIGINT, total BIGINT, highest BIGINT
+"""
+AGGREGATE = """
+SELECT CAST(auction AS STRING), auction, window_start, window_end, COUNT(*), SUM(price), MAX(price)
+FROM TABLE({window}) GROUP BY auction, window_start, window_end
+"""
 PIPELINES = {
-    "tumbling": (
-        """
-        k STRING, `key` BIGINT, window_start TIMESTAMP(3), window_end TIMESTAMP(3), `count` BIGINT, total BIGINT, highest BIGINT
-        """,
-        """
-        SELECT CAST(auction AS STRING), auction, window_start, window_end, COUNT(*), SUM(price), MAX(price)
-        FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '10' SECOND))
-        GROUP BY auction, window_start, window_end
-        """,
+    "tumbling": (WINDOWS, AGGREGATE.format(window="TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '10' SECOND)")),
+    "hopping": (
+        WINDOWS,
+        AGGREGATE.format(window="HOP(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '60' SECOND)"),
     ),
     "stateless": (
         "k STRING, auction BIGINT, bidder BIGINT, price BIGINT",

@@ -44,6 +44,8 @@ def test_hopping_is_what_one_record_after_the_other_gives(size, hop):
     start, key, count, total, highest = (column.tolist() for column in references._hopping(MADE, 2, size, hop))
     made = dict(zip(zip(start, key, strict=True), zip(count, total, highest, strict=True), strict=True))
     assert made == {place: (len(prices), sum(prices), max(prices)) for place, prices in found.items()}
+    everything = references._hopping(MADE, 2, size, hop, late_too=True)[2].sum()
+    assert everything == np.count_nonzero(MADE.at_ms < END_MS) * (size // hop) > sum(count)
 
 
 def test_sessions_are_what_one_record_after_the_other_gives():

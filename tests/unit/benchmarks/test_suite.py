@@ -47,7 +47,7 @@ def test_some_can_be_named(tmp_path):
     "arguments,words",
     [
         (["--only", "w2"], "nothing fits 'w2:.*workloads: w1-100, .*contestants: floor"),
-        (["--only", "hopping:flink"], "nothing fits"),
+        (["--only", "session:flink"], "nothing fits"),
         (["--scale", "0.5"], "--out DIRECTORY"),
         (["--scale", "2", "--out", "."], "at most 1"),
         (["--turns", "0"], "more than 0"),
