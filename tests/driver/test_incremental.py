@@ -189,7 +189,7 @@ def test_a_session_of_the_group_that_a_transaction_could_outlive_is_refused_at_t
 
 
 @pytest.mark.parametrize("through_repartition", [False, True])
-@settings(bounded, max_examples=100)
+@settings(bounded, max_examples=70)
 @given(
     records=inputs(),
     chaos=restless,

@@ -325,7 +325,7 @@ def inputs(draw: st.DrawFn) -> list[Seen]:
 
 
 @pytest.mark.parametrize("through_repartition", [False, True])
-@settings(bounded, max_examples=150)
+@settings(bounded, max_examples=100)
 @given(records=inputs(), chaos=restless, max_records=st.sampled_from([1, 3, 1000]))
 def test_however_often_workers_come_and_go_the_results_are_those_of_the_reference(
     records: list[Seen], chaos: list[Action], max_records: int, *, through_repartition: bool

@@ -19,6 +19,7 @@ from confluent_kafka import Producer
 import streamkit as sk
 from services.bids.app import TOPICS, Bid, make_app, topics
 from services.bids.demo import PARTITIONS, SAMPLE, table
+from streamkit.cli.main import run_command_line
 from streamkit.kafka.client import TopicPartition
 from tests.services.conftest import TABLE, create, delete
 
@@ -72,12 +73,17 @@ def test_topology_prints_mermaid():
     ],
 )
 @pytest.mark.parametrize("command", ["run", "topology"])
-def test_a_wrong_target_is_one_line_that_says_what(command, target, message):
-    done = run(STREAMKIT, command, target)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_wrong_target_is_one_line_that_says_what(command, target, message, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["streamkit", command, target])
+    with pytest.raises(SystemExit) as left:
+        run_command_line()
+    said = capsys.readouterr().err
+    assert left.value.code == 1
+    assert said.startswith("error: ")
+    assert message in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

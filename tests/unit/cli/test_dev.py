@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import queue
 import signal
@@ -21,6 +22,7 @@ import streamkit as sk
 from streamkit.cli.dev_input import Given, Lines, Sample, parse, read_file, refuse_unknown
 from streamkit.cli.dev_module import Version, WatchedModule, state_change
 from streamkit.cli.dev_output import line_of
+from streamkit.cli.main import run_command_line
 from streamkit.cli.new import create
 from streamkit.errors import ConfigError
 
@@ -183,12 +185,16 @@ def test_a_bad_line_is_named_and_ends_it(shop):
         (["shop", "--input", "sales=-", "--set", "commit_intervall=1s"], "commit_interval"),
     ],
 )
-def test_wrong_arguments_are_one_clear_line(shop, arguments, message):
-    done = once(shop, *arguments)
-    assert done.returncode == (3 if "--broker" in arguments else 1)
-    assert "\nerror: " in f"\n{done.stderr}"
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_arguments_are_one_clear_line(shop, fresh_modules, monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["streamkit", "dev", *arguments])
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(SystemExit) as left:
+        run_command_line()
+    said = capsys.readouterr().err
+    assert left.value.code == (3 if "--broker" in arguments else 1)
+    assert "\nerror: " in f"\n{said}"
+    assert message in said
+    assert "Traceback" not in said
 
 
 def test_the_exit_code_of_wrong_options_is_2(shop):
