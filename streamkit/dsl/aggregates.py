@@ -231,7 +231,7 @@ def top_k(k: int, *, by: str | pl.Expr, x: str | pl.Expr | None = None) -> Aggre
 
     >>> import polars as pl, streamkit as sk
     >>> str(sk.top_k(10, by="revenue")), str(sk.top_k(3, by=-pl.col("latency"), x="host"))
-    ('top_k(k=10, by=revenue)', 'top_k(host, k=3, by=-latency)')
+    ('top_k(k=10, by=revenue)', 'top_k(host, k=3, by=negate(latency))')
     """
     if type(k) is not int or k < 1:
         raise DeclarationError(f"sk.top_k: k must be a whole number of at least 1, got {k!r}")

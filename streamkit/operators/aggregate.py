@@ -27,7 +27,7 @@ from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
 from streamkit.record.columns import Column, column_from
 from streamkit.record.schema import Field, Kind
-from streamkit.state.accumulators import CannotMergeError, HasCells
+from streamkit.state.accumulators import CannotGiveError, CannotMergeError, HasCells
 from streamkit.state.changelog import BlockStore
 from streamkit.state.window_store import Entries
 
@@ -203,18 +203,38 @@ class AggregateOperator(Operator):
     def open_results(self) -> Iterator[Batch]:
         """What the open windows would give if they closed now, oldest first; for looking at."""
         for entries in self._open_windows():
-            yield from self._result_batches(entries)
+            yield from self._result_batches(entries, to_look_at=True)
+
+    def _results(self, entries: Entries, *, to_look_at: bool) -> tuple[Entries, list[Column]]:
+        """Of the rows that have one. The others are `on_error`'s: left out one by one, or the end of the service."""
+        while True:
+            try:
+                return entries, self.store.results(entries)
+            except CannotGiveError as error:
+                if not to_look_at:
+                    self._reject_result(entries, error)
+                entries = entries.take(np.delete(np.arange(len(entries)), error.index))
+
+    def _reject_result(self, entries: Entries, error: CannotGiveError) -> None:
+        start_ms, end_ms = (int(bound[error.index]) for bound in self._bounds(entries))
+        (topic, partition), offset = self._last_place
+        text = (
+            f"the result of key {_shown(entries.keys[error.index])} in the window from {start_ms} to {end_ms} (milliseconds) "
+            f"cannot be had: {error.reason}"
+        )
+        self._failures.reject(AggregateError(text, topic=topic, partition=partition, offset=offset, operator=self._label))
 
     def _event_times(self, entries: Entries, end_ms: Int64s) -> Int64s:  # noqa: ARG002 - of windows that time closes, all the same
         """Of the results. Behind the frontier, always: what is downstream has closed all that the frontier had passed."""
         return np.minimum(end_ms - 1, max(self.progress.max_timestamp, self.progress.frontier + 1))
 
-    def _result_batches(self, entries: Entries) -> Iterator[Batch]:
+    def _result_batches(self, entries: Entries, *, to_look_at: bool = False) -> Iterator[Batch]:
+        entries, results = self._results(entries, to_look_at=to_look_at)
         start_ms, end_ms = self._bounds(entries)
         columns = _key_columns(self.node, entries)
         for name, instants in zip(self.node.bounds, (start_ms, end_ms), strict=False):
             columns[name] = Column(_micros(instants), None, Kind.DATETIME)
-        columns |= dict(zip(self.node.outputs, self.store.results(entries), strict=True))
+        columns |= dict(zip(self.node.outputs, results, strict=True))
         timestamps = self._event_times(entries, end_ms)
         tp, offset = self._last_place
         for start in range(0, len(entries), EMIT_ROWS):

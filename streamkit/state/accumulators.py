@@ -6,10 +6,15 @@ folds the cells of another pane. Where inputs may be null a second cell counts t
 
 Integer sums are checked before they can wrap; every accumulator of Python objects (text, decimals, untyped values) follows
 Python's own arithmetic, with integers held to 64 bits all the same.
+
+`check` refuses a record, which is then left out or stops the service. `merge` has no record to blame and never fails: what cannot
+be put together is marked in its cell (`Failed`; a sum of integers by INT64.min, which no sum may be), stays so whatever is merged
+with it, takes no more records, and has no result (`CannotGiveError`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -42,6 +47,22 @@ class CannotMergeError(ValueError):
         super().__init__(reason)
 
 
+class CannotGiveError(ValueError):
+    """Row number ``index`` of the cells has no result."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        self.index = index
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """In the place of a state: why there is none."""
+
+    reason: str
+
+
 class Accumulator(Protocol):
     """State of one aggregate function; ``dtypes`` and ``initial`` describe its cells."""
 
@@ -58,7 +79,9 @@ class Accumulator(Protocol):
         """Adds another pane's cells; each slot occurs once."""
         ...
 
-    def result(self, cells: Cells) -> Column: ...
+    def result(self, cells: Cells) -> Column:
+        """One value per row. Raises CannotGiveError for the first row that has none."""
+        ...
 
 
 T = TypeVar("T")
@@ -166,13 +189,18 @@ class Numeric:
             np.add.at(cells[1], slots, 1)
 
     def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
+        before = cells[0][slots]
+        total = self.ufunc(before, other[0])
         if self._can_wrap:
-            _check_int_sum(cells[0], slots, Column(other[0], None, Kind.INT))
-        cells[0][slots] = self.ufunc(cells[0][slots], other[0])
+            wrapped = ((before ^ total) & (other[0] ^ total)) < 0
+            total[wrapped | (before == INT64.min) | (other[0] == INT64.min)] = INT64.min
+        cells[0][slots] = total
         if self.counted:
             cells[1][slots] += other[1]
 
     def result(self, cells: Cells) -> Column:
+        if self._can_wrap:
+            refuse_wrapped(cells[0])
         values = cells[0].astype(bool) if self.result_kind is Kind.BOOL else cells[0]
         if not self.counted:
             return Column(values, None, self.result_kind)
@@ -205,6 +233,8 @@ class Mean:
 
     def result(self, cells: Cells) -> Column:
         total, counts = cells
+        if self.total.kind is Kind.INT:
+            refuse_wrapped(total)
         valid = counts > 0
         values = total / np.maximum(counts, 1)
         return Column(values, None if bool(valid.all()) else valid, Kind.FLOAT)
@@ -225,8 +255,50 @@ def present(column: Column) -> npt.NDArray[np.bool_] | None:
     return None if bool(valid.all()) else valid
 
 
+def refuse_wrapped(totals: npt.NDArray[Any]) -> None:
+    """Raises CannotGiveError for the first sum of integers that has left 64 bits."""
+    wrapped = np.flatnonzero(totals == INT64.min)
+    if len(wrapped):
+        raise CannotGiveError(int(wrapped[0]), _TOO_LARGE)
+
+
+def refuse_failed(cell: npt.NDArray[Any], slots: Slots) -> None:
+    """Raises CannotAddError for the first record whose slot takes no more."""
+    held = cell[np.unique(slots)].tolist()
+    if not any(type(state) is Failed for state in held):
+        return
+    for index, slot in enumerate(slots.tolist()):
+        if isinstance(state := cell[slot], Failed):
+            raise CannotAddError(index, f"its state was lost before: {state.reason}")
+
+
+def results_of(cell: npt.NDArray[Any]) -> list[Any]:
+    """The states of a cell of objects; raises CannotGiveError for the first that there is not."""
+    states: list[Any] = cell.tolist()
+    for index, state in enumerate(states):
+        if type(state) is Failed:
+            raise CannotGiveError(index, state.reason)
+    return states
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Makes all checks, and raises the CannotAddError of the first record that one of them refuses."""
+    refused: list[CannotAddError] = []
+    for check in checks:
+        try:
+            check()
+        except CannotAddError as error:
+            refused.append(error)
+    if refused:
+        raise min(refused, key=lambda error: error.index)
+
+
+_TOO_LARGE = "the sum does not fit into 64 bits"
+
+
 def _check_int_sum(totals: npt.NDArray[Any], slots: Slots, column: Column) -> None:
-    """Sums cannot wrap if even all values on top of the largest total stay inside; only else each is looked at."""
+    """Sums cannot wrap if even all values on top of the largest total stay inside; only else each is looked at. A sum is above
+    INT64.min, which says that it has wrapped."""
     values = np.asarray(column.values, np.int64)
     if not len(values):
         return
@@ -238,8 +310,10 @@ def _check_int_sum(totals: npt.NDArray[Any], slots: Slots, column: Column) -> No
     running: dict[int, int] = {}
     valid = column.valid
     for index, (slot, value) in enumerate(zip(slots.tolist(), values.tolist(), strict=True)):
+        if totals[slot] == INT64.min:
+            raise CannotAddError(index, f"its state was lost before: {_TOO_LARGE}")
         if valid is None or valid[index]:
             total = running.get(slot, int(totals[slot])) + value
-            if not INT64.min <= total <= INT64.max:
+            if not INT64.min < total <= INT64.max:
                 raise CannotAddError(index, f"the sum {total} does not fit into 64 bits")
             running[slot] = total

@@ -7,8 +7,9 @@ A block is a msgpack array, readable with any msgpack library:
 
 ``since`` is the end of the first window in which these rows count: the pane's own end, but for hopping windows. ``keys`` and
 each cell are either raw little-endian bytes (int64 or float64, named by the accumulator) or a msgpack array of objects. Values
-outside msgpack's own types travel as extensions (`packing.py`): 1 Decimal, 2 date, 3 datetime, 4 tuple, 5 set. A later block
-overrides an earlier one row by row; rows of closed windows are dropped by the time record (`time_record.py`).
+outside msgpack's own types travel as extensions (`packing.py`): 1 Decimal, 2 date, 3 datetime, 4 tuple, 5 set, 6 Failed,
+7 a large integer. A later block overrides an earlier one row by row; rows of closed windows are dropped by the time record
+(`time_record.py`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import CannotAddError, Cells, Slots
+from streamkit.state.accumulators import CannotAddError, Cells, Slots, check_all
 from streamkit.state.packing import check_can_be_kept
 
 _OBJECT = np.dtype(object)
@@ -28,13 +28,8 @@ class CountDistinct:
 
     def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:  # noqa: ARG002 - the protocol of accumulators
         assert column is not None  # noqa: S101 - only count() has no input
-        check_can_be_kept(column)
-        if isinstance(column.values, list) and column.kind in (Kind.ANY, Kind.OBJECT, Kind.DECIMAL):
-            for index, value in enumerate(column.values):
-                try:
-                    hash(value)
-                except TypeError:  # a signalling NaN is one of them
-                    raise CannotAddError(index, f"{type(value).__name__} values cannot be compared, got {value!r}") from None
+        given = column
+        check_all(lambda: check_can_be_kept(given), lambda: _check_comparable(given))
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert column is not None  # noqa: S101 - see check
@@ -56,3 +51,12 @@ class CountDistinct:
     def result(self, cells: Cells) -> Column:
         counts = [0 if values is None else len(values) for values in cells[0].tolist()]
         return Column(np.array(counts, np.int64), None, Kind.INT)
+
+
+def _check_comparable(column: Column) -> None:
+    if isinstance(column.values, list) and column.kind in (Kind.ANY, Kind.OBJECT, Kind.DECIMAL):
+        for index, value in enumerate(column.values):
+            try:
+                hash(value)
+            except TypeError:  # a signalling NaN is one of them
+                raise CannotAddError(index, f"{type(value).__name__} values cannot be compared, got {value!r}") from None

@@ -19,7 +19,17 @@ from streamkit.record.column import column_from
 from streamkit.record.columns import Column, ColumnError
 from streamkit.record.model import Row
 from streamkit.record.schema import Field
-from streamkit.state.accumulators import INT64, CannotAddError, Cells, Checked, Slots
+from streamkit.state.accumulators import (
+    INT64,
+    CannotAddError,
+    CannotGiveError,
+    Cells,
+    Checked,
+    Failed,
+    Slots,
+    refuse_failed,
+    results_of,
+)
 from streamkit.state.packing import pack, unpack
 
 _OBJECT = np.dtype(object)
@@ -40,6 +50,8 @@ class StateCodec:
 
     def encode(self, state: Any) -> bytes:
         """ValueError says why a state would not be the same after a restart."""
+        if self._untyped and type(state) is int and not INT64.min <= state <= INT64.max:
+            raise ValueError(f"{state} does not fit into 64 bits")
         try:
             data = self._encoder.encode(pack(state) if self._untyped else state)
             back = self.decode(data)
@@ -95,6 +107,7 @@ class Fold:
 
     def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert isinstance(column, FoldColumn)  # noqa: S101 - the operator gives it to who needs it
+        refuse_failed(cells[0], slots)
         column.checked.keep(cells[0], slots, self._fold(cells[0], slots, column))
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
@@ -123,16 +136,16 @@ class Fold:
 
     def _folded(self, held: bytes | None, records: list[tuple[int, Any]]) -> bytes:
         state = self._start(held)
-        for index, value in records:
-            state = self._one(state, value, index)
         try:
-            return self.codec.encode(state)
-        except ValueError:
-            self._find_misfit(held, records)
-            raise CannotAddError(records[-1][0], "the state cannot be kept") from None
+            for index, value in records:
+                state = self._one(state, value, index)
+            return self._encoded(state, records[-1][0])
+        except CannotAddError:
+            self._find_first(held, records)
+            raise
 
-    def _find_misfit(self, held: bytes | None, records: list[tuple[int, Any]]) -> None:
-        """Raises CannotAddError for the record behind which a state cannot be kept."""
+    def _find_first(self, held: bytes | None, records: list[tuple[int, Any]]) -> None:
+        """Raises CannotAddError for the first record that fails, or behind which the state cannot be kept."""
         state = self._start(held)
         for index, value in records:
             state = self._one(state, value, index)
@@ -157,30 +170,35 @@ class Fold:
             raise CannotAddError(index, str(error)) from error
 
     def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
-        for index, (slot, more) in enumerate(zip(slots.tolist(), other[0].tolist(), strict=True)):
-            held = cells[0][slot]
-            if more is None or held is None:
-                cells[0][slot] = held if more is None else more
-                continue
-            try:
-                both = self.functions.merge(self.codec.decode(held), self.codec.decode(more))
-            except Exception as error:  # whatever a user's function raises
-                raise CannotAddError(index, _told(error)) from error
-            cells[0][slot] = self._encoded(_made(both, index), index)
+        for slot, more in zip(slots.tolist(), other[0].tolist(), strict=True):
+            if more is not None:
+                cells[0][slot] = self._both(cells[0][slot], more)
+
+    def _both(self, one: bytes | Failed | None, other: bytes | Failed) -> bytes | Failed:
+        if one is None or isinstance(other, Failed):
+            return other
+        if isinstance(one, Failed):
+            return one
+        try:
+            return self._encoded(_made(self.functions.merge(self.codec.decode(one), self.codec.decode(other)), 0), 0)
+        except CannotAddError as error:
+            return Failed(error.reason)
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+            return Failed(_told(error))
 
     def result(self, cells: Cells) -> Column:
         give = self.functions.result
         values = []
-        for index, held in enumerate(cells[0].tolist()):
+        for index, held in enumerate(results_of(cells[0])):
             state = self._start(held)
             try:
                 values.append(state if give is None else give(state))
             except Exception as error:  # whatever a user's function raises
-                raise CannotAddError(index, _told(error)) from error
+                raise CannotGiveError(index, _told(error)) from error
         try:
             return column_from(values, "result", self.given)
         except ColumnError as error:
-            raise CannotAddError(error.index, f"the result is not what was declared: {error}") from error
+            raise CannotGiveError(error.index, f"the result is not what was declared: {error}") from error
 
 
 def _made(state: Any, index: int) -> Any:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import INT64, CannotAddError, Cells, Slots
+from streamkit.state.accumulators import INT64, CannotAddError, Cells, Failed, Slots, check_all, refuse_failed, results_of
 from streamkit.state.packing import check_can_be_kept
 
 _I8 = np.dtype(np.int64)
@@ -34,8 +34,12 @@ class Objects:
     def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         """Runs the fold on the side: Python values can fail anywhere (text + number, 64 bits exceeded)."""
         assert column is not None  # noqa: S101 - only count() has no input
-        check_can_be_kept(column)
-        self._fold(cells[0], slots, column)
+        given = column
+        check_all(
+            lambda: refuse_failed(cells[0], slots),
+            lambda: check_can_be_kept(given),
+            lambda: self._fold(cells[0], slots, given),
+        )
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert column is not None  # noqa: S101 - see check
@@ -56,6 +60,8 @@ class Objects:
         return totals, counts
 
     def _one(self, before: Any, value: Any, index: int) -> Any:
+        if isinstance(before, Failed):
+            raise CannotAddError(index, before.reason)
         if self.numbers and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
             raise CannotAddError(index, f"a number is needed, but the value is {value!r}")
         if isinstance(value, Decimal) and value.is_nan():
@@ -73,11 +79,19 @@ class Objects:
     def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
         for index, (slot, value, count) in enumerate(zip(slots.tolist(), other[0].tolist(), other[1].tolist(), strict=True)):
             if count:
-                cells[0][slot] = self._one(cells[0][slot], value, index)
+                cells[0][slot] = self._both(cells[0][slot], value, index)
                 cells[1][slot] += count
 
+    def _both(self, one: Any, other: Any, index: int) -> Any:
+        if isinstance(other, Failed):
+            return other
+        try:
+            return self._one(one, other, index)
+        except CannotAddError as error:
+            return Failed(error.reason)
+
     def result(self, cells: Cells) -> Column:
-        values = cells[0].tolist()
+        values = results_of(cells[0])
         if self.mean:
             values = [None if not count else total / count for total, count in zip(values, cells[1].tolist(), strict=True)]
         return Column(values, None, self.result_kind)

@@ -12,9 +12,9 @@ import msgspec
 
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import CannotAddError
+from streamkit.state.accumulators import CannotAddError, Failed
 
-_DECIMAL, _DATE, _DATETIME, _TUPLE, _SET = 1, 2, 3, 4, 5
+_DECIMAL, _DATE, _DATETIME, _TUPLE, _SET, _FAILED, _INT = 1, 2, 3, 4, 5, 6, 7
 _encoder = msgspec.msgpack.Encoder()
 _SCALARS = frozenset({type(None), bool, float, str, bytes, Decimal, date, datetime})
 _INTS = range(-(2**63), 2**64)  # what msgpack holds
@@ -63,6 +63,10 @@ def pack(value: Any) -> Any:
         return msgspec.msgpack.Ext(_SET, _encoder.encode(sorted((pack(part) for part in value), key=repr)))
     if isinstance(value, tuple):
         return msgspec.msgpack.Ext(_TUPLE, _encoder.encode([pack(part) for part in value]))
+    if isinstance(value, Failed):
+        return msgspec.msgpack.Ext(_FAILED, value.reason.encode())
+    if type(value) is int and value not in _INTS:
+        return msgspec.msgpack.Ext(_INT, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
     return value
 
 
@@ -77,4 +81,8 @@ def unpack(code: int, data: memoryview) -> Any:
         return tuple(msgspec.msgpack.decode(data, ext_hook=unpack))
     if code == _SET:
         return set(msgspec.msgpack.decode(data, ext_hook=unpack))
+    if code == _FAILED:
+        return Failed(bytes(data).decode())
+    if code == _INT:
+        return int.from_bytes(data, "little", signed=True)
     raise ValueError(f"unknown extension {code}")

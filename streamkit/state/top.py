@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from operator import itemgetter
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -20,12 +21,23 @@ import numpy.typing as npt
 from streamkit.record.columns import Column
 from streamkit.record.model import Row
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import CannotAddError, Cells, Checked, Slots, present
+from streamkit.state.accumulators import (
+    CannotAddError,
+    Cells,
+    Checked,
+    Failed,
+    Slots,
+    check_all,
+    present,
+    refuse_failed,
+    results_of,
+)
 from streamkit.state.ordered import TimedColumn
 from streamkit.state.packing import check_can_be_kept, pack, unpack
 
 _OBJECT = np.dtype(object)
 _AS_THEY_ARE = (bytes, datetime, date, Decimal)
+_PLAIN = frozenset({NoneType, bool, int, float, str, *_AS_THEY_ARE})
 _rank = itemgetter(0)
 _time_and_value = itemgetter(1, 2)
 _encoder = msgspec.msgpack.Encoder()
@@ -61,9 +73,10 @@ class TopK:
 
     def check(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert isinstance(column, RankedColumn)  # noqa: S101 - the operator gives ranks to who needs them
-        check_can_be_kept(column.by)
-        _check_ranks(cells[0], slots, column.by)
-        column.checked.keep(cells[0], slots, self._fold(cells[0], slots, column))
+        given, cell = column, cells[0]
+        refuse_failed(cell, slots)
+        check_all(lambda: check_can_be_kept(given.by), lambda: _check_ranks(cell, slots, given.by), lambda: _check_values(given))
+        column.checked.keep(cell, slots, self._fold(cell, slots, column))
 
     def add(self, cells: Cells, slots: Slots, column: Column | None) -> None:
         assert isinstance(column, RankedColumn)  # noqa: S101 - see check
@@ -73,11 +86,19 @@ class TopK:
 
     def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
         for slot, more in zip(slots.tolist(), other[0].tolist(), strict=True):
-            if more:
-                cells[0][slot] = self._best([*(cells[0][slot] or ()), *more])
+            if more is not None:
+                cells[0][slot] = self._both(cells[0][slot], more)
+
+    def _both(self, one: list[Ranked] | Failed | None, other: list[Ranked] | Failed) -> list[Ranked] | Failed:
+        if one is None or isinstance(other, Failed):
+            return other
+        try:
+            return one if isinstance(one, Failed) else self._best([*one, *other])
+        except (TypeError, ArithmeticError) as error:
+            return Failed(f"ranks of two parts of the window cannot be ordered: {error}")
 
     def result(self, cells: Cells) -> Column:
-        return Column([[_decoded(value) for _, _, value in ranked or ()] for ranked in cells[0].tolist()], None, Kind.OBJECT)
+        return Column([[_decoded(value) for _, _, value in ranked or ()] for ranked in results_of(cells[0])], None, Kind.OBJECT)
 
     def _fold(self, cell: npt.NDArray[Any], slots: Slots, column: RankedColumn) -> dict[int, list[Ranked]]:
         found: dict[int, list[Ranked]] = {}
@@ -149,6 +170,19 @@ def _check_ranks(cell: npt.NDArray[Any], slots: Slots, by: Column) -> None:
             rank < other  # noqa: B015 - whether it can be asked at all
         except (TypeError, ArithmeticError) as error:  # a signalling NaN
             raise CannotAddError(index, f"{rank!r} and {other!r} cannot be ordered ({error})") from error
+
+
+def _check_values(column: RankedColumn) -> None:
+    """All of them, also those of low rank: what is refused must not hang on the records beside it."""
+    if column.kind not in (Kind.ANY, Kind.OBJECT):
+        return
+    for index, value in enumerate(column.to_list()):
+        if isinstance(value, dict):
+            inside: Any = value.values()
+        else:
+            inside = msgspec.structs.astuple(value) if isinstance(value, msgspec.Struct) else (value,)
+        if not _PLAIN.issuperset(map(type, inside)):
+            _encoded(value, index)
 
 
 def _encoded(value: Any, index: int) -> bytes:

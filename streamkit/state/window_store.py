@@ -44,6 +44,10 @@ class Entries:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def take(self, at: Int64s) -> Entries:
+        """The rows at these positions."""
+        return Entries(self.pane, _take_keys(self.keys, at), [[cell[at] for cell in cells] for cells in self.cells])
+
 
 class Pane:
     """Key index, cells, dirty marks."""

@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
+from streamkit.errors import AggregateError, StateError
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
 from tests.support.reference import Gap, Grid, Hops, Seen, Windows, sessions, windowed
@@ -177,3 +179,173 @@ def test_results_are_those_of_brute_force(
     end(rig, dying)
     wanted: Any = {group: expected(events) for group, events in reference.values.items()}  # type: ignore[arg-type]  # whole events
     assert results(rig) == wanted
+
+
+SALES: sk.Topic[str, Any] = sk.Topic("sales", key=str)
+
+
+def sales_app(window: Any, **outputs: Any) -> sk.App:
+    app = sk.App("shop")
+    sales = app.stream(SALES, event_time=sk.event_time("at"))
+    sales.by_record_key().window(window).aggregate("agg", **outputs).on_close().to(sk.Topic("results"))
+    return app
+
+
+def sale(second: int, amount: Any, **more: Any) -> sk.Row:
+    return sk.Row(at=f"2024-01-01T00:00:{second:02}Z", amount=amount, **more)
+
+
+def written(driver: sk.TestDriver) -> list[dict[str, Any]]:
+    rows = [json.loads(record.value or b"") for record in driver.cluster.read("results")]
+    return [{name: value for name, value in row.items() if not name.startswith("window_")} for row in rows]
+
+
+def no_odd(one: int, other: int) -> int:
+    if other % 2:
+        raise ValueError(f"{other} is odd")
+    return one + other
+
+
+def test_an_error_of_a_users_function_names_the_record() -> None:
+    with sk.TestDriver(sales_app(sk.tumbling("1m"), even=sk.reduce(no_odd, "amount"))) as driver:
+        driver.send(SALES, sale(1, 2), key="a")
+        with pytest.raises(AggregateError, match=r"sales-0@1: .*key 'a': ValueError: 7 is odd"):
+            driver.send(SALES, sale(2, 7), key="a")
+    for at_once in (False, True):
+        with sk.TestDriver(sales_app(sk.tumbling("1m"), even=sk.reduce(no_odd, "amount")), on_error="skip") as driver:
+            rows = [sale(second, amount) for second, amount in enumerate([2, 7, 4, "x", None, 6, 9])]
+            for batch in [rows] if at_once else [[row] for row in rows]:
+                driver.send(SALES, *batch, key="a")
+            driver.end_of_input()
+            assert written(driver) == [{"key": "a", "even": 12}]
+
+
+class Sale(sk.Model):
+    at: datetime
+    amount: int
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["untyped", "typed"])
+@pytest.mark.parametrize(
+    "output",
+    [
+        sk.sum("amount"),
+        sk.mean("amount"),
+        sk.reduce(lambda one, other: one + other, "amount"),
+        sk.aggregator("sum", init=int, add=lambda s, v: s + v, merge=lambda a, b: a + b)("amount"),
+    ],
+    ids=["sum", "mean", "reduce", "aggregator"],
+)
+def test_a_window_whose_parts_cannot_be_put_together_is_the_only_one_without_a_result(output: Any, typed: bool) -> None:  # noqa: FBT001
+    """It stopped the service, whatever on_error said."""
+    topic: sk.Topic[str, Any] = sk.Topic("sales", key=str, value=Sale) if typed else SALES
+    app = sk.App("shop")
+    keyed = app.stream(topic, event_time=sk.event_time("at")).by_record_key().window(sk.hopping("20s", hop="10s"))
+    keyed.aggregate("agg", total=output).on_close().to(sk.Topic("results"))
+    rows = [sale(1, 2**62), sale(11, 2**62), sale(21, -6)]
+    reason = (
+        r"sales-0@2: the result of key 'a' in the window from \d+ to \d+ \(milliseconds\) cannot be had: "
+        r".*(64 bits|9223372036854775807)"
+    )
+    with sk.TestDriver(app) as driver:
+        for row in rows:
+            driver.send_raw("sales", msgspec.json.encode(row), key=b"a", settle=False)
+        with pytest.raises(AggregateError, match=reason):
+            driver.settle()
+    with sk.TestDriver(app, on_error="skip") as driver:
+        for row in rows:
+            driver.send_raw("sales", msgspec.json.encode(row), key=b"a")
+            driver.send_raw("sales", msgspec.json.encode({**row, "amount": 1}), key=b"b")
+            driver.crash()
+            driver.restart()
+        driver.end_of_input()
+        mean = str(output).startswith("mean")
+        expected = [2.0**62, (2**62 - 6) / 2, -6.0] if mean else [2**62, 2**62 - 6, -6]
+        assert [row["total"] for row in written(driver) if row["key"] == "a"] == expected
+        assert [row["total"] for row in written(driver) if row["key"] == "b"] == ([1] * 4 if mean else [1, 2, 2, 1])
+
+
+def test_a_result_function_that_fails_leaves_out_that_result() -> None:
+    ratio = sk.aggregator(
+        "ratio", init=lambda: [0, 0], add=lambda s, v: [s[0] + v, s[1] + 1], merge=lambda a, b: [a[0] + b[0], a[1] + b[1]],
+        result=lambda s: s[1] / s[0],
+    )  # fmt: skip
+    with sk.TestDriver(sales_app(sk.tumbling("1m"), ratio=ratio("amount")), on_error="skip") as driver:
+        for key, amount in (("a", 4), ("b", 0), ("c", 2)):
+            driver.send(SALES, sale(1, amount), key=key)
+        assert [row.key for row in driver.store("agg")] == ["a", "c"]
+        driver.end_of_input()
+        assert written(driver) == [{"key": "a", "ratio": 0.25}, {"key": "c", "ratio": 0.5}]
+
+
+class Seller(sk.Model):
+    name: str
+    amount: int
+    at: datetime
+
+
+class Best(sk.Model):
+    key: str | None
+    window_start: datetime
+    window_end: datetime
+    top: list[Seller]
+    names: list[str]
+    parts: list[float] | None
+    middle: float | None
+    people: int
+    longest: str | None
+    words: list[str]
+
+
+word_list = sk.aggregator("word-list", init=list[str], add=lambda s, v: [*s, v], merge=lambda a, b: [*a, *b], result=sorted)
+
+
+@pytest.mark.parametrize("serde", ["json", "avro"])
+def test_every_result_can_be_written_and_read(serde: str) -> None:
+    topic: sk.Topic[Any, Best] = sk.Topic("results", value=Best if serde == "json" else sk.avro(Best))
+    sellers = sk.Topic("sellers", key=str, value=Seller)
+    app = sk.App("shop")
+    keyed = app.stream(sellers, event_time=sk.event_time("at")).by_record_key().window(sk.tumbling("1m"))
+    keyed.aggregate(
+        "agg",
+        top=sk.top_k(2, by="amount"),
+        names=sk.top_k(1, by=pl.col("amount") * -1, x="name"),
+        parts=sk.quantiles("amount", [0, 1]),
+        middle=sk.median("amount"),
+        people=sk.approx_count_distinct("name"),
+        longest=sk.reduce(longer, "name"),
+        words=word_list("name"),
+    ).on_close().to(topic)
+    at = datetime.fromisoformat("2024-01-01T00:00:01Z")
+    with sk.TestDriver(app) as driver:
+        driver.send(sellers, Seller("bo", 3, at), Seller("al", 5, at), Seller("cleo", 1, at), key="a")
+        driver.end_of_input()
+        (found,) = driver.read(topic)
+    assert found.value.top == [Seller("al", 5, at), Seller("bo", 3, at)]
+    assert (found.value.names, found.value.parts, found.value.people) == (["cleo"], [1.0, 5.0], 3)
+    assert found.value.middle == pytest.approx(3, rel=0.01)
+    assert (found.value.longest, found.value.words) == ("cleo", ["al", "bo", "cleo"])
+
+
+def test_a_changed_definition_is_noticed_and_a_corrected_function_is_not() -> None:
+    def app(version: int = 1, state: Any = int, plus: int = 0) -> sk.App:
+        mine = sk.aggregator("mine", init=state, add=lambda s, v: s + v + plus, merge=lambda a, b: a + b, version=version)
+        return sales_app(sk.tumbling("1m"), mine=mine("amount"))
+
+    rig = Rig(app(), 1)
+    rig.cluster.append("sales", msgspec.json.encode(sale(1, 5)), b"a", 0, BASE_MS)
+    rig.join("a")
+    rig.settle()
+    for changed in (app(version=2), app(state=float)):
+        rig.crash("a")
+        rig.topology = changed.topology()
+        rig.join("a")
+        with pytest.raises(StateError, match="written with another window, key or output types"):
+            rig.settle()
+    rig.crash("a")
+    rig.topology = app(plus=1).topology()
+    rig.cluster.append("sales", msgspec.json.encode(sale(2, 5)), b"a", 0, BASE_MS)
+    rig.join("b")
+    rig.settle()
+    rig.end_of_input()
+    assert [json.loads(record.value or b"")["mine"] for record in rig.cluster.read("results")] == [11]

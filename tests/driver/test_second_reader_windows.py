@@ -66,7 +66,7 @@ def test_an_update_that_overflows_over_panes_is_an_error_with_its_place(every: A
     app = sk.App("app")
     totals = app.stream(SALES).by_record_key().window(sk.hopping("1m", "10s")).aggregate("totals", total=sk.sum("amount"))
     totals.on_update(every).to(UPDATES)
-    with sk.TestDriver(app) as driver, pytest.raises(AggregateError, match=r"sales-0@1: the total of key 'x' over several panes"):
+    with sk.TestDriver(app) as driver, pytest.raises(AggregateError, match=r"sales-0@1: the result of key 'x' in the window"):
         for second in (0, 11):
             driver.send(SALES, Sale("a", 1, 2**62), key="x", timestamp=AT + timedelta(seconds=second))
         driver.advance("2s")

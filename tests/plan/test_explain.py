@@ -110,3 +110,27 @@ def test_a_merge_names_all_that_it_reads():
     web, shops = app.stream(sk.Topic("web")), app.stream(sk.Topic("shops"))
     web.merge(shops.filter(bool)).to(sk.Topic("all"))
     assert "merge                    <- web, 1" in app.describe()
+
+
+def test_aggregators_with_options_and_functions():
+    def larger(one, other):
+        return max(one, other)
+
+    app = sk.App("shop")
+    keyed = app.stream(sk.Topic("orders")).by_record_key().window(sk.tumbling("1h"))
+    mine = sk.aggregator("mine", init=int, add=larger, merge=larger, version=2)
+    keyed.aggregate(
+        "all", a=sk.approx_count_distinct("x"), b=sk.quantiles(pl.col("x") * 2, [0.5, 1]), c=sk.top_k(3, by="x"),
+        d=sk.top_k(3, by=-pl.col("x"), x="y"), e=sk.reduce(larger, "x"), f=sk.reduce(lambda one, _: one), g=mine("x"), h=mine(),
+    ).on_close().to(sk.Topic("out"))  # fmt: skip
+    lines = [line.split(None, 1)[1] for line in app.describe().splitlines() if line.lstrip().startswith("output")]
+    assert lines == [
+        "a = approx_count_distinct(x, error=0.02)",
+        "b = quantiles(x * 2, qs=[0.5, 1], error=0.01)",
+        "c = top_k(k=3, by=x)",
+        "d = top_k(y, k=3, by=negate(x))",
+        "e = reduce(larger, x)",
+        "f = reduce(lambda)",
+        "g = mine(x, version=2)",
+        "h = mine(version=2)",
+    ]

@@ -60,3 +60,37 @@ def test_inputs_that_may_be_null_change_it_where_they_change_the_state():
 def test_grace_and_expressions_do_not():
     assert of(window=sk.tumbling("1m", grace="1h")) == of()
     assert of(n=sk.sum("amount")) == of(n=sk.sum(pl.col("amount") * 2))
+
+
+def test_the_size_of_a_sketch_changes_it_and_what_is_asked_of_it_does_not():
+    assert of(n=sk.median("amount")) == of(n=sk.quantile("amount", 0.9, error=0.009))  # both have buckets of six bits
+    assert of(n=sk.median("amount")) != of(n=sk.median("amount", error=0.1))
+    assert of(n=sk.approx_count_distinct("shop")) == of(n=sk.approx_count_distinct("shop", error=0.019))
+    assert of(n=sk.approx_count_distinct("shop")) != of(n=sk.approx_count_distinct("shop", error=0.01))
+    assert of(n=sk.top_k(2, by="amount")) != of(n=sk.top_k(3, by="amount"))
+    assert of(n=sk.top_k(2, by="amount")) != of(n=sk.top_k(2, by="shop"))
+    assert of(n=sk.top_k(2, by="amount")) == of(n=sk.top_k(2, by=-pl.col("amount")))
+
+
+def own(name="own", version=1, init=int, add=max):
+    return of(n=sk.aggregator(name, init=init, add=add, merge=max, version=version)("number"))
+
+
+class Totals(sk.Model):
+    n: int = 0
+
+
+def test_name_version_and_shape_of_a_state_of_ones_own_change_it_and_functions_do_not():
+    class OtherDocs(sk.Model):
+        """Said otherwise, and with another default."""
+
+        n: int = 7
+
+    class OtherFields(sk.Model):
+        m: int = 0
+
+    OtherDocs.__name__ = OtherFields.__name__ = "Totals"
+    assert own() == own(add=min)
+    assert len({own(), own("mine"), own(version=2), own(init=float), own(init=Totals), own(init=OtherFields)}) == 6
+    assert own(init=Totals) == own(init=OtherDocs)
+    assert of(n=sk.reduce(max, "number")) == of(n=sk.reduce(min, "number")) != of(n=sk.reduce(max, "amount"))

@@ -149,3 +149,17 @@ def test_views(app, orders):
         "to(mapped)": View.ROWS,
         "to(copy)": View.BYTES,
     }
+
+
+@pytest.mark.parametrize(
+    "output, fields",
+    [
+        (sk.top_k(2, by="amount", x="shop"), {"amount", "shop"}),
+        (sk.top_k(2, by="amount"), None),
+        (sk.reduce(max, "amount"), {"amount"}),
+        (sk.reduce(max), None),
+    ],
+)
+def test_aggregates_over_whole_rows_decode_all_of_them(app, orders, output, fields):
+    orders.by_record_key().window(sk.tumbling("1m")).aggregate("kpis", out=output).on_close().to(ANYTHING)
+    assert decoded(app) == fields

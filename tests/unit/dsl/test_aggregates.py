@@ -24,6 +24,13 @@ class Order(sk.Model):
     discount: float | None = None
 
 
+def newest(state, value):
+    return value
+
+
+COUNTED = sk.aggregator("counted", init=int, add=lambda state, _: state + 1, merge=lambda one, other: one + other)
+
+
 @pytest.fixture
 def orders():
     return sk.App("shop").stream(sk.Topic("orders", key=str, value=Order))
@@ -118,6 +125,19 @@ def test_a_window_over_results_keeps_the_name_of_the_key(orders):
         (sk.mean("fee"), "decimal"),
         (sk.min("at"), "datetime"),
         (sk.max("shop"), "str"),
+        (sk.approx_count_distinct("shop"), "int"),
+        (sk.quantile("number", 0.5), "float"),
+        (sk.median("discount"), "float | null"),
+        (sk.quantiles("fee", [0, 1]), "object"),
+        (sk.quantiles("discount", (0.5,)), "object | null"),
+        (sk.top_k(3, by="amount"), "object"),
+        (sk.top_k(3, by=-pl.col("amount"), x="tags"), "object"),
+        (sk.reduce(max, "amount"), "float"),
+        (sk.reduce(max, "discount"), "float | null"),
+        (sk.reduce(lambda one, _: one), "object"),
+        (COUNTED("shop"), "int"),
+        (COUNTED(), "int"),
+        (sk.aggregator("any", init=dict, add=newest, merge=newest, result=lambda s: s)("shop"), "any | null"),
     ],
 )
 def test_types_of_outputs(orders, aggregator, field):
@@ -132,6 +152,13 @@ def test_types_of_outputs(orders, aggregator, field):
         ({"total": sk.mean("at")}, SchemaError, "needs a number"),
         ({"most": sk.max("tags")}, SchemaError, "values that can be ordered"),
         ({"tags": sk.count_distinct("tags")}, SchemaError, "values that can be compared"),
+        ({"tags": sk.approx_count_distinct("tags")}, SchemaError, "values that can be compared"),
+        ({"middle": sk.median("shop")}, SchemaError, r"quantile\(shop, q=0.5, error=0.01\) needs a number, but its input is str"),
+        ({"parts": sk.quantiles("at", [0.5])}, SchemaError, "needs a number"),
+        ({"top": sk.top_k(2, by="tags")}, SchemaError, r"top_k\(k=2, by=tags\) needs values to rank by that can be ordered"),
+        ({"top": sk.top_k(2, by="prise")}, ExpressionError, "unknown column 'prise'"),
+        ({"all": sk.reduce(newest, "prise")}, ExpressionError, "unknown column 'prise'"),
+        ({"own": COUNTED("prise")}, ExpressionError, "unknown column 'prise'"),
         ({"total": sk.sum(pl.col("fee") * 2)}, ExpressionError, "use map"),
         ({}, DeclarationError, r"no outputs: give at least one, such as n=sk.count\(\)"),
         ({"window_end": sk.count()}, SchemaError, "name of a key or window column"),
@@ -145,7 +172,69 @@ def test_wrong_outputs(orders, outputs, error, said):
         orders.key_by("shop").window(sk.tumbling("1m")).aggregate("totals", **outputs)
 
 
-@pytest.mark.parametrize("function", [sk.sum, sk.min, sk.max, sk.mean, sk.count])
+def test_what_an_aggregate_by_functions_cannot_be():
+    def one(state):
+        return state
+
+    class Opaque:
+        pass
+
+    def typed() -> list[int]:
+        return ["x"]
+
+    def fails():
+        return 1 / 0
+
+    good = {"init": int, "add": newest, "merge": newest}
+    for wrong, said in (
+        ({"add": one}, r"sk.aggregator 'own': add is called as add\(state, value\), but one\(state\) cannot be"),
+        ({"merge": one}, r"merge is called as merge\(state, other\)"),
+        ({"result": newest}, r"result is called as result\(state\)"),
+        ({"init": one}, r"init is called as init\(\)"),
+        ({"init": 0}, r"init must be a function init\(\), got 0"),
+        ({"init": fails}, r"init\(\) raises ZeroDivisionError: division by zero"),
+        ({"init": lambda: None}, r"init\(\) gives None; a state is a value"),
+        ({"init": Opaque}, r"what init\(\) gives cannot be a state: .*Opaque"),
+        ({"init": typed}, r"what init\(\) gives cannot be a state: .*Expected `int`, got `str`"),
+        ({"init": lambda: 2**70}, r"what init\(\) gives cannot be a state"),
+        ({"version": 0}, "version must be a whole number of at least 1, got 0"),
+    ):
+        with pytest.raises(DeclarationError, match=said):
+            sk.aggregator("own", **(good | wrong))
+    with pytest.raises(DeclarationError, match="write it as 'my-own'"):
+        sk.aggregator("my_own", **good)
+    with pytest.raises(DeclarationError, match=r"sk.reduce: fn is called as fn\(one, other\), but one\(state\) cannot be"):
+        sk.reduce(one, "amount")
+    with pytest.raises(DeclarationError, match=r"sk\.reduce: fn must be a function"):
+        sk.reduce("amount", max)
+
+
+@pytest.mark.parametrize(
+    "make,said",
+    [
+        (lambda: sk.approx_count_distinct("shop", error=0.001), "error must be a number from 0.005 to 0.1, got 0.001"),
+        (lambda: sk.quantile("amount", 1.5), "q must be a number from 0 to 1, got 1.5"),
+        (lambda: sk.quantile("amount", float("nan")), "q must be a number from 0 to 1, got nan"),
+        (lambda: sk.quantile("amount", "0.5"), "q must be a number"),
+        (lambda: sk.quantile("amount", True), "q must be a number"),
+        (lambda: sk.quantile("amount", 0.5, error=0), "error must be a number from 0.0005 to 0.2, got 0"),
+        (lambda: sk.quantiles("amount", 0.5), "qs must be a list of numbers"),
+        (lambda: sk.quantiles("amount", []), "qs must be a list of numbers"),
+        (lambda: sk.quantiles("amount", [0.5, 50]), "q must be a number from 0 to 1, got 50"),
+        (lambda: sk.top_k(0, by="amount"), "k must be a whole number of at least 1, got 0"),
+        (lambda: sk.top_k(2.0, by="amount"), "k must be a whole number"),
+        (lambda: sk.top_k(2, by=3), "sk.top_k: by: expected the name of a column or an expression, got 3"),
+    ],
+)
+def test_options_out_of_range(make, said):
+    with pytest.raises(DeclarationError, match=said):
+        make()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [sk.sum, sk.min, sk.max, sk.mean, sk.count, sk.approx_count_distinct, sk.median, lambda x: sk.top_k(2, by=x), COUNTED],
+)
 def test_inputs_are_elementwise_columns_or_expressions(function):
     with pytest.raises(ExpressionError, match="not elementwise"):
         function(pl.col("amount").sum())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
 from streamkit.state import changelog, count_store
-from streamkit.state.accumulators import CannotAddError, CannotMergeError
+from streamkit.state.accumulators import CannotAddError, CannotGiveError
 from streamkit.state.changelog import BlockChangelog
 from streamkit.state.count_store import CountStore
 from streamkit.state.functions import accumulator
@@ -167,10 +167,11 @@ def test_blocks_are_rewritten_so_that_the_changelog_stays_bounded_also_of_keys_t
     assert writer._rows <= 2_100
 
 
-def test_panes_that_cannot_be_put_together_name_their_key() -> None:
+def test_a_sum_of_panes_that_overflows_has_no_result() -> None:
     store = CountStore([accumulator("sum", Kind.INT, nullable=False)], 4, 2)
     keys = np.array([7, 8, 7, 8, 7, 8, 7, 8])
     values = np.array([1, 2**62, 1, 1, 1, 2**62, 1, 1])
-    with pytest.raises(CannotMergeError) as caught:
-        store.update(np.arange(8), keys, [Column(values, None, Kind.INT)])
-    assert caught.value.key == 8
+    filled = store.update(np.arange(8), keys, [Column(values, None, Kind.INT)])
+    with pytest.raises(CannotGiveError) as caught:
+        store.results(filled.entries)
+    assert filled.entries.keys[caught.value.index] == 8

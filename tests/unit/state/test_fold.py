@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import streamkit as sk
 from streamkit.record.columns import Column
 from streamkit.record.schema import Field, Kind
-from streamkit.state.accumulators import Accumulator, CannotAddError, Cells
+from streamkit.state.accumulators import Accumulator, CannotAddError, CannotGiveError, Cells
 from streamkit.state.blocks import decode_block, encode_block
 from streamkit.state.fold import Functions
 from streamkit.state.functions import Defined, accumulator, input_of
@@ -168,5 +168,11 @@ def test_the_record_that_fails_is_named(state_type: Any, value: Any, says: str) 
         other = empty()
         other[0][0] = cells[0][0]
         acc = fold(Functions(fails, lambda one, _: fails(one, value)), state_type)
-        with pytest.raises(CannotAddError, match=says):
-            acc.merge(cells, np.arange(SLOTS), other)
+        acc.merge(cells, np.arange(SLOTS), other)
+        cells = written_and_read(acc, cells)
+        with pytest.raises(CannotGiveError, match=says) as lost:
+            acc.result(cells)
+        assert lost.value.index == 0
+        with pytest.raises(CannotAddError, match="its state was lost before: .*" + says) as caught:
+            add(acc, cells, [(1, start), (0, None)])
+        assert caught.value.index == 1

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from streamkit.record.column import column_from
 from streamkit.record.columns import Column
 from streamkit.record.schema import Field, Kind
-from streamkit.state.accumulators import Accumulator, CannotAddError, Cells
+from streamkit.state.accumulators import Accumulator, CannotAddError, CannotGiveError, Cells
 from streamkit.state.blocks import decode_block, encode_block
-from streamkit.state.functions import accumulator
+from streamkit.state.functions import accumulator, input_of
 from streamkit.state.ordered import TimedColumn
 from streamkit.state.window_store import Entries, PaneId
 
@@ -223,3 +223,57 @@ def test_objects_in_lists_come_back_as_they_were() -> None:
     cells: Cells = [np.full(SLOTS, None, object), np.full(SLOTS, 2**63 - 1)]
     acc.add(cells, np.array([1]), column([value], Kind.ANY))
     assert repr(acc.result(written_and_read(acc, cells)).to_list()) == repr([None, value, None])
+
+
+@pytest.mark.parametrize(
+    "function, kind, one, other, says",
+    [
+        ("sum", Kind.INT, 2**62, 2**62, "the sum does not fit into 64 bits"),
+        ("sum", Kind.INT, -(2**62), -(2**62), "the sum does not fit into 64 bits"),  # -2**63 is the mark itself
+        ("mean", Kind.INT, 2**62, 2**62, "the sum does not fit into 64 bits"),
+        ("sum", Kind.ANY, 2**62, 2**62, "9223372036854775808 does not fit into 64 bits"),
+        ("sum", Kind.DECIMAL, Decimal(1), Decimal("1E+9999"), "give no exact result"),
+        ("max", Kind.ANY, 1, "x", "not supported between"),
+        ("top_k", Kind.ANY, 1, "x", "cannot be ordered"),
+    ],
+)
+def test_parts_that_cannot_be_put_together_have_no_result(function: str, kind: Kind, one: Any, other: Any, says: str) -> None:
+    """And take no more records; also after a restart, and whatever is merged with them."""
+    acc = accumulator(function, kind, nullable=True, options={"k": 2})
+
+    def part(slot: int, *values: Any) -> Cells:
+        given_ = column_from(list(values), "x", Field(kind, nullable=True))
+        cells, slots, times = empty(acc), np.full(len(values), slot), np.zeros(len(values), np.int64)
+        acc.add(cells, slots, input_of(acc, given_, times, given_))
+        return cells
+
+    total = part(1, one)
+    acc.merge(total, np.arange(SLOTS), part(1, other))
+    acc.merge(total, np.arange(SLOTS), part(0, one))
+    total = written_and_read(acc, total)
+    for _ in range(2):
+        with pytest.raises(CannotGiveError, match=says) as lost:
+            acc.result(total)
+        assert lost.value.index == 1
+        fine = [cell[[0, 2]] for cell in total]
+        assert len(acc.result(fine)) == 2
+        for value in (one, None):
+            given_ = column_from([one, value], "x", Field(kind, nullable=True))
+            with pytest.raises(CannotAddError, match="its state was lost before: .*" + says) as caught:
+                acc.check(total, np.array([2, 1]), input_of(acc, given_, np.zeros(2, np.int64), given_))
+            assert caught.value.index == 1
+        again = part(1, one)
+        acc.merge(again, np.arange(SLOTS), total)
+        total = again
+
+
+@pytest.mark.parametrize("function", ["sum", "max", "count_distinct", "top_k"])
+def test_the_first_record_that_cannot_be_added_is_named(function: str) -> None:
+    """Whatever is wrong with it: a count window depends on which records count."""
+    acc = accumulator(function, Kind.ANY, nullable=True, options={"k": 2})
+    bad = ["x", UUID(int=1)] if function != "count_distinct" else [[1], UUID(int=1)]
+    for order in (bad, bad[::-1]):
+        given_ = Column([1, *order], None, Kind.ANY)
+        with pytest.raises(CannotAddError) as caught:
+            acc.check(empty(acc), np.zeros(3, np.int64), input_of(acc, given_, np.zeros(3, np.int64), given_))
+        assert caught.value.index == 1

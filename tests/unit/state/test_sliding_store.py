@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
 from streamkit.state import scans, sliding_store
-from streamkit.state.accumulators import CannotAddError, CannotMergeError
+from streamkit.state.accumulators import CannotAddError, CannotGiveError
 from streamkit.state.changelog import REWRITE_SLACK_ROWS, BlockChangelog
 from streamkit.state.functions import accumulator
 from streamkit.state.ordered import TimedColumn
@@ -200,9 +200,11 @@ def test_a_batch_that_cannot_be_added_leaves_nothing() -> None:
 def test_a_total_that_does_not_fit_names_its_key() -> None:
     store = store_of("sum", Kind.INT)
     store.update(times_of(1, 1, 2, 3), None, ["a", "b", "b", "b"], [Column(times_of(1, 2**62, 1, 2**62), None, Kind.INT)])
-    with pytest.raises(CannotMergeError, match="does not fit into 64 bits") as error:
-        store.close(END)
-    assert error.value.key == "b"
+    found = store.close(END)
+    assert found is not None
+    with pytest.raises(CannotGiveError, match="does not fit into 64 bits") as error:
+        store.results(found)
+    assert found.keys[error.value.index] == "b"
 
 
 def test_blocks_and_keys_stay_bounded_by_what_is_open() -> None:

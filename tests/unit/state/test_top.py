@@ -118,11 +118,12 @@ class Whole(sk.Model):
 def test_rows_come_back_as_dicts_of_plain_values() -> None:
     acc = accumulator("top_k", Kind.OBJECT, nullable=False, options={"k": LIMIT})
     cells = empty()
+    add(acc, cells, Kind.INT, [(0, 2**70, 0, 1)])
     row = Whole("a", Inner(UUID(int=1)), datetime(2024, 1, 1, tzinfo=UTC), Decimal("1.50"))
     add(acc, cells, Kind.INT, [(0, row, 1, 0), (0, sk.Row(x=[1, None]), 0, 0)])
-    ((first, second), _) = acc.result(written_and_read(acc, cells)).to_list()
+    ((first, second, large), _) = acc.result(written_and_read(acc, cells)).to_list()
     assert first == {"name": "a", "inner": {"id": str(UUID(int=1))}, "at": row.at, "fee": Decimal("1.50")}
-    assert (first.fee, second.x) == (Decimal("1.50"), [1, None])
+    assert (first.fee, second.x, large) == (Decimal("1.50"), [1, None], 2**70)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_rows_come_back_as_dicts_of_plain_values() -> None:
         (1, [1], "cannot be ordered"),
         (1, Decimal("sNaN"), "cannot be ordered"),
         (1, 2**70, "does not fit into 64 bits"),
-        (2**70, 9, "cannot be kept in the state"),
+        (sk.Row(x=object()), -9, "cannot be kept in the state"),
         (object(), 9, "cannot be kept in the state"),
     ],
 )
