@@ -164,7 +164,7 @@ WORKLOADS = (
         Reader(size_ms=references.HOPPING_SIZE_MS),
         _parts("streamkit", flink=Part(turns=1)),
     ),
-    Workload("session", "sessions with a gap of 1 s, 100 keys", BIDS_5M, "session", references.session),
+    Workload("session", "sessions with a gap of 100 ms, 100 keys", BIDS_5M, "session", references.session),
     Workload("functions", "a function for each record (map), a tenth kept (filter)", BIDS_5M, "functions", references.mapped),
     Workload("w1-1024-4p", "W1, 1,024 keys, 4 partitions", PARTITIONS_4, "tumbling", references.tumbling, _W1),
     Workload("w1-1024-256p", "W1, 1,024 keys, 256 partitions, one worker", PARTITIONS_256, "tumbling", references.tumbling, _W1),
