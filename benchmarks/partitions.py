@@ -11,7 +11,6 @@ changelog.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from typing import Any
 
@@ -22,7 +21,7 @@ import streamkit as sk
 from benchmarks import bids, job
 from benchmarks.contestants import streamkit as contestant
 from benchmarks.job import Job, Measured
-from benchmarks.soak import Service
+from benchmarks.soak import serve
 from benchmarks.stage import Stage, stage
 from streamkit.kafka.client import Polled
 from tests.support.broker import find_broker
@@ -54,21 +53,14 @@ def idle(at: Stage, partitions: int) -> float:
     """The share of one processor that an idle service takes, all its threads."""
     source = at.name(f"idle-{partitions}")
     at.create({source: partitions})
-    service = Service(at, f"idle-{partitions}-app", source)
+    service, _ = serve(at, f"idle-{partitions}-app", source)
     service.wait_until("running", 120)
     time.sleep(3)
-    before = _cpu_s(service.process.pid)
+    before = service.cpu_s()
     time.sleep(IDLE_S)
-    share = (_cpu_s(service.process.pid) - before) / IDLE_S
-    service.end(terminate=True)
+    share = (service.cpu_s() - before) / IDLE_S
+    service.end()
     return share
-
-
-def _cpu_s(pid: int) -> float:
-    """Of a running process, user and system (Linux)."""
-    with open(f"/proc/{pid}/stat") as found:  # noqa: PTH123 - a line
-        fields = found.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def throughput(at: Stage) -> dict[int, Measured]:

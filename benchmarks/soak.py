@@ -15,10 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
@@ -33,6 +30,7 @@ from confluent_kafka import Producer
 import streamkit as sk
 from benchmarks.contestants import streamkit as contestant
 from benchmarks.job import Job
+from benchmarks.service import Service
 from benchmarks.stage import Stage, stage
 from tests.support.broker import find_broker
 
@@ -109,49 +107,12 @@ def feed(bootstrap: str, topic: str, rate: int, stop: Event, told: Any) -> None:
     told.value = fed
 
 
-class Service:
-    """`streamkit run` of the app, and what its log says."""
-
-    def __init__(self, at: Stage, name: str, source: str, *options: str) -> None:
-        sink = at.name(f"out-{name}")
-        at.create({sink: 1})
-        self.sink = sink
-        told = json.dumps(asdict(Job(at.bootstrap, at.name(name), source, sink, 0)))
-        command = [sys.executable, "-m", "streamkit.cli", "run", "benchmarks.soak:app", "--set", "log_format=json", *options]
-        environment = os.environ | {_JOB: told, "KAFKA_BOOTSTRAP_SERVERS": at.bootstrap}
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        self.lines: list[str] = []
-        self._listener = threading.Thread(target=self._listen)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        assert self.process.stderr is not None
-        self.lines.extend(iter(self.process.stderr.readline, ""))
-
-    def memory_mb(self) -> float:
-        shown = subprocess.run(["ps", "-o", "rss=", "-p", str(self.process.pid)], capture_output=True, text=True, check=False)
-        if not shown.stdout.strip():
-            raise RuntimeError(f"the service has ended:\n{''.join(self.lines[-10:])}")
-        return int(shown.stdout) / 1024
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in tuple(self.lines) if line.startswith("{")]
-        return [line for line in found if line["event"] == name]
-
-    def wait_until(self, event: str, timeout_s: float = 60) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not self.events(event):
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise RuntimeError(f"no '{event}':\n{''.join(self.lines[-10:])}")
-            time.sleep(0.1)
-
-    def end(self, *, terminate: bool, timeout_s: float = 120) -> None:
-        if terminate:
-            self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout_s)
-        self._listener.join()
-        if code:
-            raise RuntimeError(f"the service ended with {code}:\n{''.join(self.lines[-10:])}")
+def serve(at: Stage, name: str, source: str, *options: str) -> tuple[Service, str]:
+    """The service of this benchmark, and the topic of its results."""
+    sink = at.name(f"out-{name}")
+    at.create({sink: 1})
+    told = json.dumps(asdict(Job(at.bootstrap, at.name(name), source, sink, 0)))
+    return Service(at.bootstrap, "benchmarks.soak:app", {_JOB: told}, *options), sink
 
 
 def capacity(at: Stage) -> int:
@@ -160,7 +121,7 @@ def capacity(at: Stage) -> int:
 
     made, topic = bids.bids(BACKLOG, KEYS), at.name("backlog")
     at.fill([(made, {topic: 1})])
-    service = Service(at, "capacity", topic, "--until-end")
+    service, _ = serve(at, "capacity", topic, "--until-end")
     service.end(terminate=False)
     told = service.events("stages")[-1]
     idle = told["shares"].get("wait", 0.0) + told["shares"].get("restore", 0.0)
@@ -177,7 +138,7 @@ def soak(at: Stage, minutes: float, rate: int, say: Any = print) -> Soak:
     at.create({topic: 1})
     context = get_context("spawn")
     stop, fed = context.Event(), context.Value("q", 0)
-    service = Service(at, "soak", topic)
+    service, sink = serve(at, "soak", topic)
     service.wait_until("running")
     feeder = context.Process(target=feed, args=(at.bootstrap, topic, rate, stop, fed))
     feeder.start()
@@ -195,7 +156,7 @@ def soak(at: Stage, minutes: float, rate: int, say: Any = print) -> Soak:
     service.end(terminate=True)
     seen.fed = fed.value
     seen.stages = [{name: each[name] for name in ("seconds", "records", "shares")} for each in service.events("stages")][:-1]
-    results = list(map(msgspec.json.Decoder(_Result).decode, at.read(service.sink)))
+    results = list(map(msgspec.json.Decoder(_Result).decode, at.read(sink)))
     seen.counted = sum(result.count for result in results)
     committed = service.events("stages")[-1]["records"]
     if committed != seen.fed:

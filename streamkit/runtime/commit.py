@@ -18,6 +18,7 @@ from streamkit.kafka.client import Committed, GroupMetadata, TopicPartition
 from streamkit.plan.nodes import OnUpdate
 from streamkit.runtime.assignment import Assignment
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.pace import Pace
 from streamkit.runtime.task import Task
 from streamkit.runtime.task_set import TaskSet
 from streamkit.runtime.transaction import Transaction
@@ -25,7 +26,7 @@ from streamkit.runtime.words import Word, Words
 from streamkit.stages import CHANGELOG, UPDATES
 
 SLOW_S = 1.0
-"""A commit that takes longer is told: results come late, and the next one waits four times as long (R30)."""
+"""A commit that takes longer is told: results come late."""
 
 
 class Committer:
@@ -56,6 +57,7 @@ class Committer:
         self._has_updates = any(isinstance(node, OnUpdate) for part in layout.topology.parts for node in part.nodes)
         self._epochs: dict[TopicPartition, int] = {}
         self._next = 0.0
+        self._pace = Pace(settings)
 
     # ---- when
 
@@ -125,10 +127,8 @@ class Committer:
             task.committed(offsets)
         self._words.committed(words, now)
         self._epochs.clear()
-        # The first change after a pause is committed at once; under load commits keep their interval, and R30: four times what
-        # the last one took lies between them. But never so long that the broker would time the next transaction out (R20).
-        pause_s = min(4 * self._transaction.last_commit_s, self._settings.transaction_timeout_ms / 4000)
-        self._next = now + max(self._settings.commit_interval_ms / 1000, pause_s)
+        # the first change after a pause is committed at once; under load commits keep their distance
+        self._next = now + self._pace.pause_s(self._transaction.last_commit_s)
         seconds, records = self._transaction.last_commit_s, self._transaction.records
         self._instrument.event("commit", tasks=len(tasks), records=records, seconds=seconds)
         if seconds >= SLOW_S:
