@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from streamkit.record.columns import Column
 from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError, Cells, HasCells
+from streamkit.state.count_totals import Added, CountTotals, Panes
 from streamkit.state.key_index import Keys, Slots, exact_keys, index_for, plain_key
 from streamkit.state.window_store import Entries, PaneId
 
@@ -30,7 +31,7 @@ _FIRST_CAPACITY = 64
 _PANE = PaneId(0, 0)
 _EARLIEST, _LATEST = -(2**62), 2**62  # before and after all times
 _MERGED_AT_ONCE = 1 << 18
-"""Rows that are put together to windows at once: so many panes of all of them."""
+"""Panes that are put together at once, of windows that are not full."""
 
 _NUMBER, _COUNT, _FIRST, _LAST = range(4)
 
@@ -71,6 +72,8 @@ class CountStore:
         self._dirty = np.zeros(0, bool)  # by row
         self._written: set[Any] = set()  # keys of which there is a row in a block (side by side)
         self._gone: dict[Any, None] = {}  # of those, the ones that have left since the last commit
+        self._sums = CountTotals(accumulators, self._ring)  # where a window has several panes
+        self._derived = True
         self._grow()
 
     def __len__(self) -> int:
@@ -80,12 +83,16 @@ class CountStore:
 
     def update(self, times: Int64s, keys: Keys, inputs: Sequence[Column | None]) -> Filled:
         """Adds a batch in record order; gives the windows that it fills."""
+        if not self._derived:
+            self._derive_totals()
         arrivals = _Arrivals(times, keys, self._slot_of, self._totals, self._pane)
         made = self._panes_of(arrivals, inputs)
         closing = np.flatnonzero((arrivals.number + 1) % self._every == 0)
         chosen: Keys = [keys[index] for index in closing.tolist()] if isinstance(keys, list) else keys[closing]
-        cells = self._windows(arrivals, made, closing, chosen)
+        cells, added = self._windows(arrivals, made, closing)
         self._keep(arrivals, made)
+        if added is not None:
+            self._sums.keep(added, arrivals.slots)
         return Filled(Entries(_PANE, chosen, cells), closing)
 
     def _panes_of(self, arrivals: _Arrivals, inputs: Sequence[Column | None]) -> list[Cells]:
@@ -116,33 +123,50 @@ class CountStore:
         np.maximum(place[_LAST], arrivals.pane_last, out=place[_LAST])
         return made
 
-    def _windows(self, arrivals: _Arrivals, made: list[Cells], closing: Int64s, keys: Keys) -> list[Cells]:
-        """The cells of the windows that these records close."""
+    def _windows(self, arrivals: _Arrivals, made: list[Cells], closing: Int64s) -> tuple[list[Cells], Added | None]:
+        """The cells of the windows that these records close, and what the totals have to keep."""
         if self._ring == 1:
             panes = arrivals.pane_of[closing]
-            return [[cell[panes] for cell in cells] for cells in [made[0][_FIRST:], *made[1:]]]
-        step = max(1, _MERGED_AT_ONCE // self._ring)
-        parts = []
-        for start in range(0, max(len(closing), 1), step):
-            some = closing[start : start + step]
-            numbers = (arrivals.number[some] + 1)[:, None] // self._pane + np.arange(-self._ring, 0)
-            new, old, in_new, in_old = arrivals.places(some, numbers, self._ring)
-            parts.append(self._merged([(new, in_new, made), (old, in_old, self._cells)], numbers.shape, keys[start:]))
-        return [[np.concatenate(column) for column in zip(*cells, strict=True)] for cells in zip(*parts, strict=True)]
+            return [[cell[panes] for cell in cells] for cells in [made[0][_FIRST:], *made[1:]]], None
+        before, now = arrivals.before // self._pane, (arrivals.before + arrivals.records) // self._pane
+        new = np.flatnonzero(arrivals.pane_number < now[arrivals.pane_key])
+        begun = np.where(now // self._ring > before // self._ring, before % self._ring, 0)  # in blocks that end now
+        keys = np.repeat(np.arange(len(begun)), begun)
+        numbers = before[keys] - 1 - (np.arange(len(keys)) - np.repeat(np.cumsum(begun) - begun, begun))
+        rows = arrivals.slots[keys] * self._ring + numbers % self._ring
+        try:
+            added = self._sums.add(
+                Panes(arrivals.pane_key[new], arrivals.pane_number[new], _summed(made, new)),
+                Panes(keys, numbers, _summed(self._cells, rows)),
+                arrivals.slots,
+            )
+            ends = (arrivals.number[closing] + 1) // self._pane
+            first, last, *cells = self._sums.windows(added, arrivals.ids[closing], ends, arrivals.slots, before)
+        except CannotMergeError as error:
+            raise CannotMergeError(plain_key(arrivals.distinct[error.key]), error.reason) from error
+        return [[*first, *last], *cells], added
 
-    def _merged(
-        self, sources: list[tuple[npt.NDArray[np.bool_], Int64s, list[Cells]]], shape: tuple[int, ...], keys: Keys
-    ) -> list[Cells]:
-        """One row for each row of panes: neighbours are put together until one is left, so that the outcome, to the last bit of a
-        float, depends on nothing but the panes. ``sources``: which panes are whose, where there, and the cells."""
+    def _derive_totals(self) -> None:
+        """After a restore."""
+        self._derived = True
+        if self._ring == 1:
+            return
+        slots = np.flatnonzero(self._totals > 0)
+        numbers = (self._totals[slots] - 1)[:, None] // self._pane + np.arange(-self._ring + 1, 1)
+        full = self._totals // self._pane
+        there = (numbers >= 0) & (numbers < full[slots][:, None])
+        keys = np.broadcast_to(slots[:, None], numbers.shape)[there]
+        self._sums.derive(
+            Panes(keys, numbers[there], _summed(self._cells, keys * self._ring + numbers[there] % self._ring)), full
+        )
+
+    def _merged(self, rows: Int64s, where: npt.NDArray[np.bool_], keys: Keys) -> list[Cells]:
+        """One row for each row of panes, which are there ``where`` it is true: neighbours are put together until one is left."""
         merged: list[Cells] = []
-        for number, acc in enumerate(self.accumulators):
-            cells = []
-            for part, (dtype, initial) in enumerate(zip(acc.dtypes, acc.initial, strict=True)):
-                cell = np.full(shape, initial, dtype)
-                for where, rows, held in sources:
-                    cell[where] = held[number][part][rows]
-                cells.append(cell)
+        for acc, held in zip(self.accumulators, self._cells, strict=True):
+            cells = [np.full(where.shape, initial, dtype) for dtype, initial in zip(acc.dtypes, acc.initial, strict=True)]
+            for cell, values in zip(cells, held, strict=True):
+                cell[where] = values[rows]
             merged.append(cells)
         place = [merged[0][_FIRST].min(axis=1), merged[0][_LAST].max(axis=1)]
         return [place, *(self._folded(acc, cells, keys) for acc, cells in zip(self.functions, merged[1:], strict=True))]
@@ -213,6 +237,8 @@ class CountStore:
         self._totals = np.concatenate((self._totals, np.zeros(more, np.int64)))
         self._cells = [[np.concatenate((cell, np.zeros(rows, cell.dtype))) for cell in cells] for cells in self._cells]
         self._dirty = np.concatenate((self._dirty, np.zeros(rows, bool)))
+        if self._ring > 1:
+            self._sums.make_room(more)
         self._keys.extend([None] * more)
         self._free.extend(range(size + more - 1, size - 1, -1))
 
@@ -225,11 +251,19 @@ class CountStore:
         ends = -(-totals // self._every) * self._every
         there = (totals % self._every > 0) & (totals > ends - self._size)
         slots, totals, ends = slots[there], totals[there], ends[there]
+        shown = [plain_key(self._keys[slot]) for slot in slots.tolist()]
+        step = max(1, _MERGED_AT_ONCE // self._ring)
+        parts = [
+            self._filling(slots[some], totals[some], ends[some], shown[some])
+            for some in (slice(start, start + step) for start in range(0, max(len(slots), 1), step))
+        ]
+        cells = [[np.concatenate(column) for column in zip(*held, strict=True)] for held in zip(*parts, strict=True)]
+        return Entries(_PANE, shown, cells)
+
+    def _filling(self, slots: Slots, totals: Int64s, ends: Int64s, keys: Keys) -> list[Cells]:
         numbers = ends[:, None] // self._pane + np.arange(-self._ring, 0)
         held = (numbers >= 0) & (numbers * self._pane < totals[:, None])
-        rows = (slots[:, None] * self._ring + numbers % self._ring)[held]
-        shown = [plain_key(self._keys[slot]) for slot in slots.tolist()]
-        return Entries(_PANE, shown, self._merged([(held, rows, self._cells)], numbers.shape, shown))
+        return self._merged((slots[:, None] * self._ring + numbers % self._ring)[held], held, keys)
 
     def known(self, keys: Keys) -> list[Any]:
         """Of these keys, each once and as a dict knows them, those that are still in the state."""
@@ -287,6 +321,7 @@ class CountStore:
 
     def load(self, entries: Entries) -> Slots:
         """Sets rows to absolute values (restore); later calls override earlier ones. Gives their slots."""
+        self._derived = False
         keys = exact_keys(entries.keys if isinstance(entries.keys, list) else entries.keys.tolist())
         numbers, counts = entries.cells[0][_NUMBER], entries.cells[0][_COUNT]
         slots = np.full(len(keys), -1, np.int64)
@@ -310,6 +345,12 @@ class CountStore:
         else:
             np.maximum.at(self._totals, slots[there], totals)
         return rows
+
+
+def _summed(cells: list[Cells], rows: Int64s) -> list[Cells]:
+    """What `CountTotals` adds up, of these rows."""
+    place = cells[0]
+    return [[place[_FIRST][rows]], [place[_LAST][rows]], *([cell[rows] for cell in held] for held in cells[1:])]
 
 
 class _Arrivals:
@@ -345,23 +386,9 @@ class _Arrivals:
         ordered = times[order]
         self.pane_first = np.minimum.reduceat(ordered, first)
         self.pane_last = np.maximum.reduceat(ordered, first)
-        self._first_pane = which[starts]  # by key
 
     def going_on(self, ring: int) -> tuple[Int64s, Int64s]:
         """The panes that had begun before, and the rows where they lie."""
         before = self.before[self.pane_key]
         begun = np.flatnonzero((before % self._pane > 0) & (self.pane_number == before // self._pane))
         return begun, self.slots[self.pane_key[begun]] * ring + self.pane_number[begun] % ring
-
-    def places(
-        self, at: Int64s, numbers: Int64s, ring: int
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], Int64s, Int64s]:
-        """Of the panes of these numbers of each record's key: which are the batch's and which the ring's (those before the first
-        are neither), and where they are there."""
-        ids = self.ids[at]
-        since = (self.before[ids] // self._pane)[:, None]
-        new = numbers >= since
-        old = ~new & (numbers >= 0)
-        in_new = (self._first_pane[ids][:, None] + numbers - since)[new]
-        in_old = (self.slots[ids][:, None] * ring + numbers % ring)[old]
-        return new, old, in_new, in_old

@@ -212,6 +212,41 @@ def test_a_record_that_is_refused_is_not_counted() -> None:
         assert rig.store("agg") == []
 
 
+class Pair(sk.Model):
+    x: int
+    y: int
+
+
+def test_of_several_that_are_refused_the_first_decides_where_the_others_are() -> None:
+    """The second is refused for its y, so that the fourth is in another window than the third, whose x it would not go with."""
+    app = sk.App("pairs")
+    pairs = app.stream(sk.Topic("pairs", key=str, value=Pair)).by_record_key().window(sk.count_window(2))
+    pairs.aggregate("agg", x=sk.sum("x"), y=sk.sum("y")).on_close().to(OUT)
+    rig = Rig(app, 1, on_error="skip")
+    for x, y in ((1, 2**62), (0, 2**62), (2**62, 0), (2**62, 0), (0, 0)):
+        rig.cluster.append("pairs", b'{"x":%d,"y":%d}' % (x, y), b"a", 0, 1_000)
+    rig.join("a")
+    rig.settle()
+    assert [json.loads(record.value or b"")["x"] for record in rig.cluster.read("out")] == [2**62 + 1, 2**62]
+
+
+def test_with_a_timer_what_waits_is_told_after_a_restart_and_at_the_end() -> None:
+    app = sk.App("simple")
+    windows = app.stream(VALUES).by_record_key().window(sk.count_window(5))
+    windows.aggregate("agg", n=sk.count(), total=sk.sum("n")).on_update("1m").to(OUT)
+    with sk.TestDriver(app) as driver:
+        driver.send(VALUES, Value(1), key="a")
+        driver.send(VALUES, Value(2), key="a")
+        assert results(driver) == [(1, 1)]
+        driver.crash()
+        driver.restart()
+        assert results(driver) == [(2, 3)]
+        driver.send(VALUES, Value(4), key="a")
+        assert results(driver) == []
+        driver.end_of_input()
+        assert results(driver) == [(3, 7)]
+
+
 def test_a_window_over_panes_that_overflows_names_its_key() -> None:
     with (
         sk.TestDriver(simple(sk.count_window(4, every=2))) as driver,

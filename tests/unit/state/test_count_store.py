@@ -120,6 +120,19 @@ def test_any_cut_gives_the_windows_of_the_definition_and_the_same_bits(
     assert len(cut) == len(whole)
 
 
+def read_back(
+    log: list[tuple[bytes, bytes | None]], store: CountStore, reader: BlockChangelog, *, compacted: bool = False
+) -> None:
+    newest = dict(log)
+    for key, value in log:
+        if not key.startswith(b"block:") or (compacted and newest[key] is None):
+            continue
+        if value is None:
+            reader.forget(key)
+        else:
+            reader.apply(store, key, value)
+
+
 @pytest.mark.parametrize("compacted", [False, True])
 @given(batches=st.lists(st.tuples(drawn, st.booleans(), st.booleans()), max_size=8), sizes=sizes)
 def test_what_is_read_back_goes_on_as_it_would_have(
@@ -137,17 +150,36 @@ def test_what_is_read_back_goes_on_as_it_would_have(
             if restores:
                 store = CountStore(FUNCTIONS, *sizes)
                 writer = BlockChangelog("s", "f", store.accumulators, str(number + 1), shared_slots=True)
-                newest = dict(log)
-                for key, value in log:
-                    if not key.startswith(b"block:") or (compacted and newest[key] is None):
-                        continue
-                    if value is None:
-                        writer.forget(key)
-                    else:
-                        writer.apply(store, key, value)
+                read_back(log, store, writer, compacted=compacted)
                 assert list(store.take_dirty()) == []
                 assert repr(open_rows(store)) == repr(open_rows(whole))
                 assert len(store) == len(whole)
+
+
+@pytest.mark.parametrize("size, every", [(30, 1), (30, 7), (24, 18), (16, 4), (5, 40)])
+@pytest.mark.parametrize("keys", [1, 4])
+def test_long_windows_whatever_the_cuts_and_restarts(size: int, every: int, keys: int) -> None:
+    """Batches that cross several blocks of panes, and ones of a single record."""
+    random = np.random.default_rng(size + keys)
+    times, chosen, values = random.integers(0, 40, 600), random.integers(0, keys, 600), random.integers(-99, 13, 600)
+    records = list(zip(times.tolist(), chosen.tolist(), values.tolist(), strict=True))
+    whole, cut = CountStore(FUNCTIONS, size, every), CountStore(FUNCTIONS, size, every)
+    filled = add(whole, records)
+    assert [(*row[:4], *row[5:]) for row in filled] == list(expected(records, size, every))
+    found: list[tuple[Any, ...]] = []
+    log: list[tuple[bytes, bytes | None]] = []
+    writer = BlockChangelog("s", "f", cut.accumulators, "0", shared_slots=True)
+    with patch.object(changelog, "REWRITE_SLACK_ROWS", 0):
+        while records:
+            batch = int(random.choice([1, 2, 9, 70, 300]))
+            found += add(cut, records[:batch])
+            records = records[batch:]
+            log += writer.collect(cut, TimeRecord("f", 0, -(2**62), 0))
+            if random.random() < 0.3:
+                cut = CountStore(FUNCTIONS, size, every)
+                writer = BlockChangelog("s", "f", cut.accumulators, str(len(records)), shared_slots=True)
+                read_back(log, cut, writer)
+    assert repr(found) == repr(filled)
 
 
 def test_blocks_are_rewritten_so_that_the_changelog_stays_bounded_also_of_keys_that_leave() -> None:
