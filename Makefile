@@ -32,7 +32,7 @@ test-fast: $(DEV) ## Every test that needs no broker
 	@$(PY) -m pytest -n auto --no-broker $(wildcard $(addprefix tests/,$(FAST_TIERS)))
 
 .PHONY: golden
-golden: $(DEV) ## Every golden case in every way: straight, in small batches, crashed, interleaved
+golden: $(DEV) ## Every golden case in every way: straight, as rows, in small batches, interleaved, crashed, rescaled
 	@$(PY) -m tests.golden
 
 .PHONY: sim

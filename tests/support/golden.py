@@ -42,12 +42,12 @@ class CalendarDays:
 class Kind:
     """A window as the case names it, as the reference has it, and the milliseconds of a typical step of event time."""
 
-    window: dict[str, str]
+    window: dict[str, Any]
     reference: Callable[[], Any]
     step_ms: int
 
 
-def _fixed(kind: str, size_s: int, step_s: int, offset_s: int, grace_s: int) -> Kind:
+def fixed(kind: str, size_s: int, step_s: int, offset_s: int, grace_s: int) -> Kind:
     window = {"kind": kind, "size": f"{size_s}s"}
     if kind != "tumbling":
         window["hop" if kind == "hopping" else "step"] = f"{step_s}s"
@@ -59,16 +59,16 @@ def _fixed(kind: str, size_s: int, step_s: int, offset_s: int, grace_s: int) -> 
 
 
 KINDS: dict[str, Kind] = {
-    "tumbling": _fixed("tumbling", 10, 10, 0, 0),
-    "tumbling-grace": _fixed("tumbling", 10, 10, 0, 7),
-    "tumbling-offset": _fixed("tumbling", 10, 10, -3, 2),
-    "cumulating": _fixed("cumulating", 12, 3, 0, 0),
-    "cumulating-grace": _fixed("cumulating", 12, 4, 5, 6),
-    "hopping": _fixed("hopping", 12, 3, 0, 0),
-    "hopping-grace": _fixed("hopping", 12, 4, 5, 6),
-    "hopping-no-multiple": _fixed("hopping", 10, 4, 0, 3),
-    "hopping-by-one": _fixed("hopping", 5, 1, 0, 0),
-    "hopping-no-overlap": _fixed("hopping", 6, 6, 2, 0),
+    "tumbling": fixed("tumbling", 10, 10, 0, 0),
+    "tumbling-grace": fixed("tumbling", 10, 10, 0, 7),
+    "tumbling-offset": fixed("tumbling", 10, 10, -3, 2),
+    "cumulating": fixed("cumulating", 12, 3, 0, 0),
+    "cumulating-grace": fixed("cumulating", 12, 4, 5, 6),
+    "hopping": fixed("hopping", 12, 3, 0, 0),
+    "hopping-grace": fixed("hopping", 12, 4, 5, 6),
+    "hopping-no-multiple": fixed("hopping", 10, 4, 0, 3),
+    "hopping-by-one": fixed("hopping", 5, 1, 0, 0),
+    "hopping-no-overlap": fixed("hopping", 6, 6, 2, 0),
     "session": Kind({"kind": "session", "gap": "7s"}, lambda: Gap(7_000), 3_000),
     "session-grace": Kind({"kind": "session", "gap": "5s", "grace": "6s"}, lambda: Gap(5_000, 6_000), 3_000),
     "days-tallinn": Kind(
@@ -95,7 +95,7 @@ def case(name: str, kind: Kind, number: int) -> dict[str, Any]:
     out_of_orderness_ms = rng.choice([0, 1, 2]) * kind.step_ms
     grid = kind.reference()
     base = _BASE_MS if number % 2 else -3 * kind.step_ms  # every other case lies around 1970
-    records = list(_records(rng, partitions, keyed, base, kind.step_ms))
+    records = list(records_of(rng, partitions, keyed, base, kind.step_ms))
     expected = sessions if isinstance(grid, Gap) else windowed
     found = expected(records, grid, out_of_orderness_ms, partitions)
     rows = []
@@ -115,19 +115,19 @@ def case(name: str, kind: Kind, number: int) -> dict[str, Any]:
         },
         "partitions": partitions,
         "columns": columns,
-        "input": [["events", r.partition, r.key, _value(r)] for r in records],
+        "input": [["events", r.partition, r.key, value_of(r)] for r in records],
         "output": {
             "results": [row if keyed != "globally" else row[1:] for row in rows],
-            "late": [_value(r) for r in records if r.number in late],
+            "late": [value_of(r) for r in records if r.number in late],
         },
     }
 
 
-def _value(record: Seen) -> dict[str, Any]:
+def value_of(record: Seen) -> dict[str, Any]:
     return {"at": text(record.at_ms), "key": record.key, "value": record.value}
 
 
-def _records(rng: random.Random, partitions: int, keyed: str, base_ms: int, step_ms: int) -> Iterator[Seen]:
+def records_of(rng: random.Random, partitions: int, keyed: str, base_ms: int, step_ms: int) -> Iterator[Seen]:
     """Mostly forward in time, some back, a few far back; some on the very same moment."""
     clocks = [base_ms] * partitions
     for number in range(24):
@@ -150,6 +150,9 @@ def drawn() -> Iterator[tuple[str, dict[str, Any]]]:
         for number in range(_SEEDS):
             name = f"drawn-{kind_name}-{number}"
             yield name, case(name, kind, number)
+    from tests.support.golden_more import drawn_more  # it draws with what is here
+
+    yield from drawn_more()
 
 
 def to_text(content: dict[str, Any]) -> str:
