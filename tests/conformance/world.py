@@ -30,11 +30,10 @@ from streamkit.kafka.client import (
 )
 from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.kafka.memory.client.group_settings import GroupProtocol, GroupSettings
-from streamkit.kafka.memory.network import Punctual
+from tests.conformance.elapsing import Elapsing
 
 PATIENCE_S = 20.0
 HEARTBEAT_INTERVAL_MS = 100  # a rebalance is noticed by heartbeat: 3 s by default
-_ASKING_S = 0.001
 PROMPT = {
     "heartbeat.interval.ms": str(HEARTBEAT_INTERVAL_MS),
     "fetch.wait.max.ms": "50",
@@ -337,23 +336,6 @@ class World:
     def _keep(self, made: _Made) -> _Made:
         self._made.append(made)
         return made
-
-
-class Elapsing(Punctual):
-    """Whoever waits moves the clock to whatever is due next: the same waits and time-outs, and nobody sits through them. (Threads
-    that wait by the machine's clock are in tests/unit/kafka_memory.)"""
-
-    def wait(self, client_id: str, seen: int, deadline: float) -> bool:  # noqa: ARG002 - all clients alike
-        clock = self._broker.clock
-        while True:
-            due = self._be_on_time()
-            if self._broker.version != seen:
-                return True
-            left = deadline - clock.monotonic()
-            if left <= 0:
-                clock.sleep(_ASKING_S)
-                return False
-            clock.sleep(left if due is None else min(left, max(due - clock.monotonic(), _ASKING_S)))
 
 
 class MemoryWorld(World):

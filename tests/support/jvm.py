@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.broker_settings import KAFKA_VERSION
+from tests.support.command import output_of
 
 POM = Path(__file__).with_name("kafka-pom.xml")
 OLDEST_JAVA = 17  # what Kafka 4's broker is compiled for
@@ -151,15 +152,6 @@ def _install_maven(report: Report) -> str:
 
 def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=FETCH_TIMEOUT,
-            check=False,
-        )
+        return output_of(command, environment, FETCH_TIMEOUT)
     except subprocess.TimeoutExpired as error:
         raise JvmError(f"{' '.join(command)} took longer than {FETCH_TIMEOUT} s") from error

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.command import output_of
 from tests.support.jvm import Report
 from tests.support.watchdog import Watchdog
 
@@ -131,16 +132,7 @@ def install(packages: Sequence[str]) -> None:
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=INSTALL_TIMEOUT,
-            check=False,
-        )
+        return output_of(command, environment, INSTALL_TIMEOUT)
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"{' '.join(command)} took longer than {INSTALL_TIMEOUT} s") from error
 
