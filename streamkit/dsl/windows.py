@@ -99,7 +99,8 @@ def sliding(size: Duration, *, grace: Duration = "0s") -> Window:
 
     A record that comes after the window that ends with it has closed counts in all later ones that hold it, as in Kafka. There is
     also one that ends at the first instant that was still open when it came, so that it counts somewhere. Late are records
-    that are older than that instant by more than ``size``. No `on_update`. `DeclarationError`: a size of zero.
+    that are older than that instant by more than ``size``. With `on_update` a record changes all windows that hold it: as many
+    results as it has neighbours. `DeclarationError`: a size of zero.
 
     >>> import streamkit as sk
     >>> app, events, out = sk.App("app"), sk.Topic("events", key=str), sk.Topic("out", key=str)
@@ -128,7 +129,8 @@ def rolling(size: Duration, *, grace: Duration = "0s") -> Window:
     t + ``grace``, at a cost that does not grow with what lies in a window.
 
     A record is late if its partition's watermark had passed its own time + ``grace``: the result of that time may have been given
-    (Flink's rule for OVER). No `on_update`. `DeclarationError`: a size of zero.
+    (Flink's rule for OVER). With `on_update` a record out of order changes the results of those behind it that are open.
+    `DeclarationError`: a size of zero.
 
     >>> import streamkit as sk
     >>> app, cards, out = sk.App("app"), sk.Topic("cards", key=str), sk.Topic("out", key=str)

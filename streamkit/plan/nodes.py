@@ -20,7 +20,6 @@ import polars as pl
 from streamkit.errors import DeclarationError, SchemaError
 from streamkit.eventtime.duration import duration_text
 from streamkit.eventtime.generators import Watermarks
-from streamkit.eventtime.sliding import RecordWindow
 from streamkit.eventtime.windows import Window
 from streamkit.plan.aggregators import Aggregator
 from streamkit.plan.topic import Topic
@@ -404,13 +403,6 @@ class OnUpdate(Unary):
     input: WindowAggregate
     every_ms: int | None = None
     per_record: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.input.window, RecordWindow):
-            raise DeclarationError(
-                f"aggregate '{self.input.name}': on_update() is not there for {self.input.window.kind} windows: a record changes "
-                "the results of all windows that hold it, as many as it has neighbours. Use on_close(), or hopping windows"
-            )
 
     @property
     def label(self) -> str:

@@ -28,6 +28,8 @@ from streamkit.state.window_store import Entries, PaneId
 
 Int64s = npt.NDArray[np.int64]
 Name = tuple[int, int, int]
+Windows = tuple[Int64s, Int64s]
+"""Keys and ends, each window once and in that order."""
 _FIRST_CAPACITY = 64
 _SPARE_KEYS = 1_024
 END = 2**61
@@ -74,9 +76,9 @@ class SlidingStore:
 
     # ---- records
 
-    def update(self, times: Int64s, since: Int64s | None, keys: Keys, inputs: Sequence[Column | None]) -> None:
+    def update(self, times: Int64s, since: Int64s | None, keys: Keys, inputs: Sequence[Column | None]) -> tuple[Slots, Bools]:
         """Adds a batch in record order, all of it or (CannotAddError, which names the index of a record) nothing. ``since`` None:
-        every record counts from its own time on."""
+        every record counts from its own time on. Gives the entries that changed, and which of them are new."""
         ids = self._ids.of(keys)
         since = times + 1 if since is None else since
         order = np.lexsort((since, times, ids))
@@ -87,7 +89,8 @@ class SlidingStore:
         first = order[begins]
         names = list(zip(ids[first].tolist(), times[first].tolist(), since[first].tolist(), strict=True))
         slots = np.fromiter((self._open.get(name, -1) for name in names), np.int64, len(names))
-        new = np.flatnonzero(slots < 0)
+        is_new = slots < 0
+        new = np.flatnonzero(is_new)
         slots[new] = self._make(ids[first[new]], times[first[new]], since[first[new]])
         of_record = slots[entry_of]
         try:
@@ -101,6 +104,7 @@ class SlidingStore:
         self._dirty[slots] = True
         self._open.update((names[number], slot) for number, slot in zip(new.tolist(), slots[new].tolist(), strict=True))
         self._waiting.put(slots[new], since[first[new]])
+        return slots, is_new
 
     # ---- windows
 
@@ -132,16 +136,21 @@ class SlidingStore:
         apart = self._apart = np.concatenate((self._apart, entered[~in_time]))
         gone = self._take_gone(through)
         ids, ends = self._windows(entered, gone)
-        try:
-            there, cells = self._totals.step(self._rows(self._by_key(regular)), ids, ends, through)
-            self._add_apart(apart, ids, ends, there, cells)
-        except CannotMergeError as error:
-            raise CannotMergeError(self._ids.key(error.key), error.reason) from error
-        found = self._results(ids, ends, there, cells)
+        found = self._computed(self._totals, regular, apart, (ids, ends), through)
         self._drop(gone)
         if len(self._ids) > 2 * len(self) + _SPARE_KEYS:
             self._forget_keys(through)
         return found
+
+    def _computed(self, totals: SlidingTotals, entered: Slots, apart: Slots, windows: Windows, through: int) -> Entries | None:
+        """The rows of windows, each once and by key, of which the totals have not seen these entries yet."""
+        ids, ends = windows
+        try:
+            there, cells = totals.step(self._rows(self._by_key(entered)), ids, ends, through)
+            self._add_apart(apart, ids, ends, there, cells)
+        except CannotMergeError as error:
+            raise CannotMergeError(self._ids.key(error.key), error.reason) from error
+        return self._results(ids, ends, there, cells)
 
     def _take_gone(self, through: int) -> Slots:
         """Takes out the final entries that no window after this end needs."""
@@ -159,12 +168,11 @@ class SlidingStore:
         self._apart = self._apart[~over]
         return np.concatenate(gone)
 
-    def _windows(self, entered: Slots, gone: Slots) -> tuple[Int64s, Int64s]:
-        """(key, end) of the windows that close, each once and in that order: those that end where an entry begins to count, and
-        those that begin right behind one."""
-        ids, ends = self._id[entered], self._since[entered]
+    def _windows(self, ending: Slots, begun: Slots) -> Windows:
+        """The windows that end where the first entries begin to count, and those that begin right behind the others."""
+        ids, ends = self._id[ending], self._since[ending]
         if self._right:
-            ids, ends = np.concatenate((ids, self._id[gone])), np.concatenate((ends, self._needed(gone)))
+            ids, ends = np.concatenate((ids, self._id[begun])), np.concatenate((ends, self._needed(begun)))
         order = np.lexsort((ends, ids))
         ids, ends = ids[order], ends[order]
         differs = np.ones(len(ids), bool)
@@ -199,13 +207,60 @@ class SlidingStore:
         last = int(ends[at[-1]])
         return Entries(PaneId(last, last), self._ids.keys(ids[at]), [bounds, *([cell[at] for cell in held] for held in cells)])
 
-    def peek(self, closed_through: int) -> Entries | None:
-        """What all windows after that end would give if they closed now; for looking at."""
-        copy = SlidingStore(self._functions, self._length - 1, right=self._right)
-        for entries in self.entries():
-            copy.load(entries)
-        copy.drop_through(closed_through)
-        return copy.close(END)
+    # ---- windows that are open
+
+    def peek(self) -> Entries | None:
+        """What all open windows would give if they closed now."""
+        return self.present(self._windows(self._still_open(), np.flatnonzero(self._live))) if len(self) else None
+
+    def present(self, windows: Windows) -> Entries | None:
+        """The rows of open windows as they are now, in the order of their ends."""
+        if not len(windows[0]):
+            return None
+        still_open = self._still_open()
+        in_time = self._since[still_open] == self._time[still_open] + 1
+        apart = np.concatenate((self._apart, still_open[~in_time]))
+        return self._computed(self._totals.fork(), still_open[in_time], apart, windows, int(windows[1].max()))
+
+    def _still_open(self) -> Slots:
+        return np.fromiter(self._open.values(), np.int64, len(self._open))
+
+    def changed_windows(self, entries: Slots, new: Bools, told_through: Int64s) -> Windows:
+        """The open windows that were changed by these entries, or that the new ones of them began; of those that end at or
+        before ``told_through`` only the ones that another entry changed."""
+        key, since, last = (
+            self._id[entries],
+            np.maximum(self._since[entries], told_through + 1),
+            self._time[entries] + self._length,
+        )
+        of_keys = np.zeros(len(self._ids), bool)
+        of_keys[key] = True
+        still_open, live = self._still_open(), np.flatnonzero(self._live)
+        ids, ends = self._windows(still_open[of_keys[self._id[still_open]]], live[of_keys[self._id[live]]])
+        order = Order(ids, ends)
+        marks = np.zeros(len(ids) + 1, np.int64)
+        first = order.first_from(key, since)
+        np.add.at(marks, first, 1)
+        np.add.at(marks, np.maximum(order.behind(key, last), first), -1)
+        if self._right:
+            begun = new & (told_through <= last)
+            first = order.first_from(key[begun], last[begun] + 1)
+            np.add.at(marks, first, 1)
+            np.add.at(marks, first + 1, -1)
+        changed = np.cumsum(marks[:-1]) > 0
+        return ids[changed], ends[changed]
+
+    def needed_after(self, entries: Slots, window_end: int) -> Bools:
+        """Which of these entries windows after that end may still need."""
+        needed: Bools = self._needed(entries) > window_end
+        return needed
+
+    def first_ends(self, entries: Slots) -> Int64s:
+        """The end of the first window in which each entry counts."""
+        return self._since[entries]
+
+    def all_entries(self) -> Slots:
+        return np.flatnonzero(self._live)
 
     def results(self, entries: Entries) -> list[Column]:
         return [acc.result(cells) for acc, cells in zip(self._functions, entries.cells[1:], strict=True)]

@@ -11,6 +11,7 @@ All of this is derived from the entries, which alone are in the changelog. Keys 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,14 @@ class SlidingTotals:
         found = self._totals(begun, ids, ends)
         self._keep(begun, block)
         return found
+
+    def fork(self) -> SlidingTotals:
+        """One that goes on from here without a trace in this one."""
+        other = copy(self)
+        other._entries, other._before = list(self._entries), list(self._before)
+        other._begun_block = self._begun_block.copy()
+        other._begun = [[cell.copy() for cell in cells] for cells in self._begun]
+        return other
 
     def _beginnings(self, entered: Rows) -> list[Cells]:
         """The running totals at these entries."""

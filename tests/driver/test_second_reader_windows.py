@@ -102,7 +102,7 @@ def test_windows_at_both_ends_of_time(window: Any, at: int) -> None:
     moments.on_close().to(OUT)
     years = moments.on_close().by_record_key().window(sk.calendar("year", tz="Asia/Tokyo"))
     years.aggregate("years", n=sk.count()).on_close().to(UPDATES)
-    if window.kind not in ("session", "sliding", "rolling"):
+    if window.kind != "session":
         moments.on_update().to(sk.Topic("told"))
     with sk.TestDriver(app) as driver:
         driver.send(MOMENTS, Moment(at), key="x")

@@ -28,6 +28,7 @@ def driver_of(window: Any, **time: str) -> sk.TestDriver:
     seen = events.window(window).aggregate("seen", total=sk.sum("value"), values=sk.collect("value", limit=100))
     seen.on_close().to(sk.Topic("out"))
     seen.late().to(sk.Topic("late"))
+    seen.on_update().to(sk.Topic("told"))
     return sk.TestDriver(app)
 
 
@@ -144,10 +145,42 @@ def test_open_windows_can_be_looked_at_and_outlive_a_kill() -> None:
 
 
 def test_a_total_that_does_not_fit_says_of_which_key() -> None:
-    with driver_of(sk.rolling("5ms")) as driver:
+    says = r"the total of key 'A' .* does not fit into 64 bits"
+    with driver_of(sk.rolling("5ms")) as driver, pytest.raises(AggregateError, match=says):
         driver.send(EVENTS, Event(1, 2**62), Event(2, 2**62), key="A")
-        with pytest.raises(AggregateError, match=r"the total of key 'A' .* does not fit into 64 bits"):
-            driver.send(EVENTS, Event(9, 1), key="A")
+
+
+def told(driver: sk.TestDriver) -> list[tuple[int, str, list[int]]]:
+    """Of each update so far: the last instant of its window, what its header says, what lies in the window."""
+    found = []
+    for record in driver.cluster.read("told"):
+        row, kind = json.loads(record.value or b""), dict(record.headers)["streamkit-result"] or b""
+        end = (datetime.fromisoformat(row["window_end"]) - EPOCH) // timedelta(milliseconds=1)
+        found.append((end - 1, kind.decode(), row["values"]))
+    return found
+
+
+def test_an_update_tells_the_rows_that_a_record_changed_and_no_others() -> None:
+    with driver_of(sk.rolling("5ms", grace="2ms")) as driver:
+        send(driver, 1)
+        send(driver, 3)
+        assert told(driver) == [(1, "early", [1]), (3, "early", [1, 3])]
+        send(driver, 2)
+        assert told(driver)[2:] == [(2, "late", [1, 2]), (3, "early", [1, 2, 3])]
+        send(driver, 20)
+        driver.end_of_input()
+        assert told(driver)[4:] == [(20, "early", [20])]
+
+
+def test_an_update_tells_the_windows_that_a_record_begins_among_others() -> None:
+    """Behind 2, which comes last, [3, 8] begins; [2, 7] behind 1 was there before."""
+    with driver_of(sk.sliding("5ms"), out_of_orderness="10ms") as driver:
+        send(driver, 1, 4)
+        assert told(driver) == [(1, "early", [1]), (4, "early", [1, 4]), (7, "early", [4])]
+        send(driver, 2)
+        assert told(driver)[3:] == [(2, "early", [1, 2]), (4, "early", [1, 2, 4]), (7, "early", [2, 4]), (8, "early", [4])]
+        driver.end_of_input()
+        assert len(told(driver)) == 7
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_any_cut_gives_the_windows_of_the_definition_and_the_same_bits(kind: str
         with patch.object(scans, "_LONG", 1), patch.object(sliding_store, "_SPARE_KEYS", 0):  # and by the other ways of adding
             cut.play(step, cuts=cuts)
     for one in (whole, cut):
-        peeked = one.store.peek(one.closed)
+        peeked = one.store.peek()
         one.close(END)
         assert comparable(one.rows) == one.expected()
         assert len(one.store) == 0
