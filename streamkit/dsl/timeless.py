@@ -21,8 +21,8 @@ def count_window(size: int, every: int | None = None) -> Window:
     window_start is the smallest event time of the records, window_end the largest + 1 ms. The event time of a result is
     window_end - 1 ms, or just after its partition's watermark where the records are behind that.
 
-    A window that is not full stays in the state until it is: with ``every``, up to ``size`` records' worth of each key for ever, in
-    panes of as many records as the greatest common divisor of both. A result costs the same whatever the size. The end of a
+    A window that is not full stays in the state until it is: with ``every``, up to ``size`` records' worth of each key for ever,
+    in panes of as many records as the greatest common divisor of both. A result costs the same whatever the size. The end of a
     bounded input does not fill a window, so ``on_close()`` gives no result for it; ``on_update()`` tells it as `early`.
     `DeclarationError`: a number that is no positive whole number.
 

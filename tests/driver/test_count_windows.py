@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit.errors import AggregateError, DeclarationError
+from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
 from tests.driver.test_windows import EVENTS, OUT_OF_ORDERNESS_MS, Event, append, inputs, milliseconds
@@ -297,3 +298,21 @@ def test_another_size_is_another_state() -> None:
     again.join("b")
     with pytest.raises(sk.errors.RestoreError, match="was written with another window"):
         again.settle()
+
+
+@pytest.mark.parametrize("at", [MIN_TIMESTAMP, MAX_TIMESTAMP])
+@pytest.mark.parametrize(
+    "window", [sk.count_window(2), sk.count_window(2, every=1), sk.global_window(), sk.session("36500d")], ids=str
+)
+def test_at_both_ends_of_time(window: Any, at: int) -> None:
+    """Bounds and event times of results can be written, and results may go into a window again."""
+    app = sk.App("ends")
+    events = app.stream(sk.Topic("events", key=str, value=Event), event_time=sk.event_time("at", out_of_orderness="36500d"))
+    totals = events.by_record_key().window(window).aggregate("agg", n=sk.count())
+    totals.on_close().by_record_key().window(sk.tumbling("1d")).aggregate("days", n=sk.count()).on_close().to(OUT)
+    totals.on_update().to(sk.Topic(UPDATES))
+    with sk.TestDriver(app) as driver:
+        driver.send(sk.Topic("events", key=str, value=Event), *(Event(n, None, n, at) for n in range(2)), key="a")
+        driver.end_of_input()
+        assert len(driver.cluster.read(UPDATES)) == 1 + (window.kind == "count_window" and "every" in str(window))
+        assert [record.value.n for record in driver.read(OUT)] == [2 if "every" in str(window) else 1]
