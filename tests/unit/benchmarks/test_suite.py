@@ -220,3 +220,48 @@ def test_a_program_may_tell_its_processor_time_itself():
     found = job.run("it", Job("", "", "", "", 1), program=(sys.executable, "-c", f"print('words'); print('{TOLD}')"))
     assert found.process_cpu_s == 7
     assert found.start_s < 0, "from now to the first record, which was in 1970"
+
+
+# ---- the order of turns
+
+
+def play(tmp_path, monkeypatch, *, minutes: float | None = None, fails: str = "") -> tuple[suite.Play, list[str]]:
+    """Turns that measure nothing; those of a contestant fail."""
+    settings = suite.parse(["--only", "w1-100k:hand,w1-100k:quix,stateless:hand"])
+    settings = replace(settings, minutes=minutes, figures=tmp_path / "results.json")
+    programs = dict.fromkeys(("hand", "quix"), catalogue.Program((), "1"))
+    played: list[str] = []
+
+    def turn(_, workload, name, number):
+        played.append(f"{workload.name}:{name}")
+        if name == fails:
+            raise ValueError("out of memory in /var/tmp/it")
+        return replace(RUN, workload=workload.name, contestant=name, turn=number)
+
+    monkeypatch.setattr(suite, "_turn", turn)
+    return suite.Play(settings, None, Results(), programs), played
+
+
+def test_rounds_go_forth_and_back_and_some_have_fewer_turns(tmp_path, monkeypatch):
+    playing, played = play(tmp_path, monkeypatch)
+    for number in range(3):
+        suite._round(playing, number)
+    once = ["w1-100k:hand", "w1-100k:quix", "stateless:hand"]
+    assert played == [*once, "stateless:hand", "w1-100k:hand", "w1-100k:hand", "stateless:hand"], "quix has one turn there"
+    assert len(results.load(tmp_path / "results.json").runs) == 7
+
+
+def test_who_fails_plays_no_more_and_the_others_go_on(tmp_path, monkeypatch):
+    playing, played = play(tmp_path, monkeypatch, fails="hand")
+    for number in range(3):
+        suite._round(playing, number)
+    assert played == ["w1-100k:hand", "w1-100k:quix", "stateless:hand"]
+    assert playing.results.failure("stateless", "hand") == "out of memory in it"
+
+
+def test_no_turn_is_begun_that_would_not_end_in_time(tmp_path, monkeypatch):
+    playing, played = play(tmp_path, monkeypatch, minutes=0.5)
+    playing.took["w1-100k", "hand"] = 40
+    suite._round(playing, 0)
+    assert played == ["w1-100k:quix", "stateless:hand"]
+    assert playing.results.failure("w1-100k", "hand") == suite.OUT_OF_TIME
