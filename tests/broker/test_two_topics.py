@@ -90,3 +90,29 @@ def test_two_topics_of_different_rates_survive_1_3_2_workers(real_broker: str) -
     idle = [json.loads(line) for line in running["a"].lines if '"partition-idle"' in line]
     assert (f"slow-{run}", IDLE) in [(event["topic"], event["partition"]) for event in idle]
     check(broker, run, expected)
+
+
+@pytest.mark.timeout(120)
+def test_in_a_backlog_the_topic_that_runs_ahead_is_held_back_and_paused(real_broker: str) -> None:
+    """Both span 20 minutes, the one in a tenth of the records: read as they come, it would be there long before the other."""
+    run, broker = secrets.token_hex(4), sk.Broker.at(real_broker)
+    for name in ("fast", "slow", "totals", "late"):
+        broker.create_topic(f"{name}-{run}", partitions=1)
+    many = generate(100_000, keys=20, partitions=1, seed=SEED, step_ms=12, late=0)
+    few = [
+        replace(event, number=event.number + SLOW_FROM)
+        for event in generate(10_000, keys=20, partitions=1, seed=SEED + 1, step_ms=120, late=0)
+    ]
+    producer = Producer({"bootstrap.servers": real_broker, "enable.idempotence": True})
+    produce(producer, f"fast-{run}", many)
+    produce(producer, f"slow-{run}", few)
+    producer.flush(30)
+    of_reference = [*many, *(replace(event, partition=SLOW_FROM) for event in few)]
+    service = Service(real_broker, run, "--until-end", app="two_topics")
+    try:
+        assert service.process.wait(60) == 0, service.text()
+    finally:
+        service.kill()
+    held = [json.loads(line) for line in service.lines if '"partition-held"' in line]
+    assert (f"slow-{run}", f"fast-{run}-0") in [(event["topic"], event["waits_for"]) for event in held]
+    check(broker, run, tumbling_reference(of_reference, size_ms=SIZE_MS, out_of_orderness_ms=OUT_OF_ORDERNESS_MS))
