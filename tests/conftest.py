@@ -68,7 +68,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     config = session.config
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     succeeded = session.exitstatus == pytest.ExitCode.OK and not config.option.collectonly
-    if reporter is not None and succeeded and not reporter.stats.get("passed"):
+    if reporter is not None and not config.stash[SHARED].is_worker and succeeded and not reporter.stats.get("passed"):
         config.stash[SHARED].say("real_broker", "no test passed, so this run proves nothing")
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
     if hasattr(config, "workeroutput"):

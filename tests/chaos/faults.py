@@ -153,26 +153,24 @@ def worker_gone(world: World) -> str:
 
 def worker_zombie(world: World) -> str:
     """Longer than the session, shorter than its transaction: it wakes with an open transaction whose inputs others have."""
-    world.workers.pause(ZOMBIE)
-    seconds = world.sleep(_SESSION_S + 1.5, _SESSION_S + 3.0)
-    world.workers.resume(ZOMBIE)
-    return f"SIGSTOP of worker {ZOMBIE} for {seconds:.1f} s: session {_SESSION_S:g} s, transaction {_ZOMBIE_TRANSACTION_S:g} s"
+    told = _stopped(world, ZOMBIE, _SESSION_S + 1.5, _SESSION_S + 3.0)
+    return f"{told}: session {_SESSION_S:g} s, transaction {_ZOMBIE_TRANSACTION_S:g} s"
 
 
 def worker_stopped(world: World) -> str:
     """Longer than both session and transaction."""
-    worker = world.any_worker(but=ZOMBIE)
-    world.workers.pause(worker)
-    seconds = world.sleep(_SESSION_S + 1.5, _SESSION_S + 4.0)
-    world.workers.resume(worker)
-    return f"SIGSTOP of worker {worker} for {seconds:.1f} s: session {_SESSION_S:g} s, transaction {_TRANSACTION_S:g} s"
+    told = _stopped(world, world.any_worker(but=ZOMBIE), _SESSION_S + 1.5, _SESSION_S + 4.0)
+    return f"{told}: session {_SESSION_S:g} s, transaction {_TRANSACTION_S:g} s"
 
 
 def worker_stopped_shortly(world: World) -> str:
     """Shorter than the session, so nobody takes over; perhaps longer than a transaction."""
-    worker = world.any_worker()
+    return _stopped(world, world.any_worker(), 1.0, _SESSION_S - 1.0)
+
+
+def _stopped(world: World, worker: str, shortest_s: float, longest_s: float) -> str:
     world.workers.pause(worker)
-    seconds = world.sleep(1.0, _SESSION_S - 1.0)
+    seconds = world.sleep(shortest_s, longest_s)
     world.workers.resume(worker)
     return f"SIGSTOP of worker {worker} for {seconds:.1f} s"
 
