@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -16,11 +16,9 @@ from streamkit.plan.types import describe, returned_type
 from streamkit.state.fold import Functions, StateCodec
 
 S = TypeVar("S")
-V = TypeVar("V")
-R = TypeVar("R")
 
 
-def reduce(fn: Callable[[V, V], V], x: str | pl.Expr | None = None) -> Aggregator:
+def reduce(fn: Callable[[Any, Any], Any], x: str | pl.Expr | None = None) -> Aggregator:
     """All values put together by ``fn``, two at a time; without an ``x`` whole rows (Models, or `sk.Row` of untyped topics).
 
     Of the type of its input. Null values are skipped, over nothing but nulls it is null; of one value it is that value, and
@@ -42,7 +40,7 @@ def reduce(fn: Callable[[V, V], V], x: str | pl.Expr | None = None) -> Aggregato
     return Aggregator(Function.REDUCE, None if x is None else input_of(x, "reduce"), definition=definition)
 
 
-class UserAggregator(Generic[S, V, R]):
+class UserAggregator:
     """What `aggregator` gives: call it with a column or an expression for an output; with nothing, it is given whole rows."""
 
     def __init__(self, definition: Definition, version: int) -> None:
@@ -61,11 +59,11 @@ def aggregator(
     name: str,
     *,
     init: Callable[[], S],
-    add: Callable[[S, V], S],
+    add: Callable[[S, Any], S],
     merge: Callable[[S, S], S],
-    result: Callable[[S], R] | None = None,
+    result: Callable[[S], Any] | None = None,
     version: int = 1,
-) -> UserAggregator[S, V, R]:
+) -> UserAggregator:
     """An aggregate of your own, to be called with a column, an expression, or nothing for whole rows.
 
     ``init()`` is the state of nothing; ``add(state, value)`` and ``merge(state, later_state)`` return the new state, and may

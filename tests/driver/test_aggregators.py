@@ -19,9 +19,10 @@ import streamkit as sk
 from streamkit.errors import AggregateError, StateError
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
-from tests.support.reference import Gap, Grid, Hops, Seen, Windows, sessions, windowed
+from tests.support.reference import Gap, Grid, Hops, Seen
+from tests.support.reference_sliding import AnyWindow, Rolls, Slides, reference_of
 
-EVENTS, RESULTS = "events", "results"
+EVENTS, RESULTS, UPDATES = "events", "results", "updates"
 BASE_MS = 1_586_937_600_000
 
 
@@ -79,27 +80,34 @@ OUTPUTS: dict[str, Any] = {
     "words": words("word"),
     "numbers": numbers(),
 }
-WINDOWS: dict[str, Windows | Gap] = {
+WINDOWS: dict[str, AnyWindow] = {
     "tumbling": Grid(10, 10, -3, 7),
     "cumulating": Grid(12, 4, 5, 6),
     "hopping": Hops(10, 4, 0, 3),
     "session": Gap(5, 6),
+    "sliding": Slides(7, 4),
+    "rolling": Rolls(7, 4),
 }
 
 
-def make_app(grid: Windows | Gap) -> sk.App:
+def make_app(grid: AnyWindow) -> sk.App:
     app = sk.App("aggregators")
     events = app.stream(sk.Topic(EVENTS, key=str, value=Event), event_time=sk.event_time("at", out_of_orderness="3ms"))
     grace = f"{grid.grace_ms}ms"
     if isinstance(grid, Gap):
         window = sk.session(f"{grid.gap_ms}ms", grace=grace)
+    elif isinstance(grid, Slides | Rolls):
+        window = (sk.sliding if isinstance(grid, Slides) else sk.rolling)(f"{grid.size_ms}ms", grace=grace)
     elif isinstance(grid, Hops):
         window = sk.hopping(f"{grid.size_ms}ms", f"{grid.hop_ms}ms", grace=grace)
     elif grid.step_ms == grid.size_ms:
         window = sk.tumbling(f"{grid.size_ms}ms", offset=f"{grid.offset_ms}ms", grace=grace)
     else:
         window = sk.cumulating(f"{grid.size_ms}ms", f"{grid.step_ms}ms", offset=f"{grid.offset_ms}ms", grace=grace)
-    events.key_by("key").window(window).aggregate("agg", **OUTPUTS).on_close().to(sk.Topic(RESULTS))
+    outputs = events.key_by("key").window(window).aggregate("agg", **OUTPUTS)
+    outputs.on_close().to(sk.Topic(RESULTS))
+    if isinstance(grid, Grid | Hops):
+        outputs.on_update().to(sk.Topic(UPDATES))
     return app
 
 
@@ -154,31 +162,33 @@ def _by_rank(event: Event) -> tuple[int, int, int]:
     return -event.value, event.at, event.number  # the encoded row begins with the number, which is below 128
 
 
-def results(rig: Rig) -> dict[tuple[str, int, int], dict[str, Any]]:
+def results(rig: Rig, topic: str = RESULTS) -> dict[tuple[str, int, int], dict[str, Any]]:
     found: dict[tuple[str, int, int], dict[str, Any]] = {}
-    for record in rig.cluster.read(RESULTS):
+    for record in rig.cluster.read(topic):
         row = json.loads(record.value or b"")
         bounds = (round(datetime.fromisoformat(row.pop(name)).timestamp() * 1000) for name in ("window_start", "window_end"))
         group = (row.pop("key"), *bounds)
-        assert group not in found
+        assert group not in found or topic == UPDATES
         found[group] = row
     return found
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-@settings(bounded, max_examples=20)
+@settings(bounded, max_examples=12)
 @given(data=st.data(), chaos=actions, dying=st.lists(crashes, max_size=3), max_records=st.sampled_from([1, 2, 7, 1000]))
 def test_results_are_those_of_brute_force(
     name: str, data: st.DataObject, chaos: list[Action], dying: list[CrashIn], max_records: int
 ) -> None:
     grid = WINDOWS[name]
     partitions, records = data.draw(inputs())
-    reference = (sessions if isinstance(grid, Gap) else windowed)(records, grid, 3, partitions)
+    reference = reference_of(grid)(records, grid, 3, partitions)
     rig = Rig(make_app(grid), partitions, max_records=max_records)
     play(rig, chaos, [append(rig, record) for record in records])
     end(rig, dying)
     wanted: Any = {group: expected(events) for group, events in reference.values.items()}  # type: ignore[arg-type]  # whole events
     assert results(rig) == wanted
+    if isinstance(grid, Grid | Hops):
+        assert results(rig, UPDATES) == wanted  # the last ones
 
 
 SALES: sk.Topic[str, Any] = sk.Topic("sales", key=str)
@@ -349,3 +359,24 @@ def test_a_changed_definition_is_noticed_and_a_corrected_function_is_not() -> No
     rig.settle()
     rig.end_of_input()
     assert [json.loads(record.value or b"")["mine"] for record in rig.cluster.read("results")] == [11]
+
+
+def test_the_largest_results_of_windows() -> None:
+    """Rows of an aggregate before, with their datetimes, over partitions and restarts."""
+    app = sk.App("shops")
+    minutes = app.stream(SALES, event_time=sk.event_time("at")).key_by("shop").window(sk.tumbling("10s"))
+    kpis = minutes.aggregate("kpis", revenue=sk.sum("amount"), customers=sk.approx_count_distinct("customer"))
+    top = kpis.on_close().globally().window(sk.tumbling("1m")).aggregate("top", top=sk.top_k(2, by="revenue"))
+    top.on_close().to(sk.Topic("results"))
+    with sk.TestDriver(app) as driver:
+        for second, shop, amount in ((1, "a", 5), (2, "b", 3), (3, "c", 5), (12, "a", 4), (13, "b", 9), (25, "c", 1)):
+            driver.send(SALES, sale(second, amount, shop=shop, customer=second), key=shop)
+            driver.crash()
+            driver.restart()
+        driver.end_of_input()
+        (row,) = written(driver)
+    begin = [f"2024-01-01T00:00:{second:02}Z" for second in (0, 10, 20)]
+    assert row["top"] == [
+        {"shop": "b", "window_start": begin[1], "window_end": begin[2], "revenue": 9, "customers": 1},
+        {"shop": "a", "window_start": begin[0], "window_end": begin[1], "revenue": 5, "customers": 1},
+    ]

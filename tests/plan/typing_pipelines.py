@@ -72,6 +72,15 @@ kpis.on_close().into(Kpi).filter(lambda kpi: kpi.revenue > 0).to(KPIS)
     .on_close()
     .to(sk.Topic("all-shops"))
 )
+
+# aggregates with functions of one's own, over whole rows and over values
+biggest = sk.reduce(lambda one, other: max(one, other, key=lambda order: order.amount))
+parity = sk.aggregator("parity", init=int, add=lambda state, _: state ^ 1, merge=lambda one, other: one ^ other, result=bool)
+kpis.on_close().globally().window(sk.tumbling("1m")).aggregate(
+    "top-shops", top=sk.top_k(10, by="revenue"), odd=parity("orders"), middle=sk.median("revenue")
+).on_close().to(sk.Topic("top-shops"))
+by_shop.window(sk.hopping("1h", hop="1m")).aggregate("biggest", order=biggest, customers=sk.approx_count_distinct("customer"))
+
 hours = (
     kpis.on_close().by_record_key().window(sk.tumbling("1h")).aggregate("hours", mean=sk.mean("revenue"), worst=sk.min("revenue"))
 )
@@ -110,6 +119,9 @@ orders.map(lambda order: Line(order.id, order.shop))  # refused by mypy
 orders.merge(app.stream(KPIS))  # refused by mypy
 orders.key_by("shop").window("1m")  # refused by mypy
 orders.by_record_key().window(sk.tumbling("1m")).aggregate("x", n=sk.count)  # refused by mypy
+orders.by_record_key().window(sk.tumbling("1m")).aggregate("x", n=parity)  # refused by mypy
+sk.aggregator("y", init=int, add=lambda state: state, merge=lambda one, _: one)  # refused by mypy
+sk.quantiles("amount", 0.5)  # refused by mypy
 orders.by_record_key().window(sk.tumbling("1m")).aggregate("x", n=sk.count()).to(KPIS)  # refused by mypy
 sk.tumbling(60)  # refused by mypy
 sk.Topic("numbers", key=str, value=3)  # refused by mypy
