@@ -170,6 +170,24 @@ def test_what_was_told_is_withdrawn_also_where_it_went_into_what_was_not(every: 
         assert live(driver) == [("early", 20, 30, 1), ("withdrawn", 20, 30, 1), ("early", -5, 30, 31)]
 
 
+def test_a_start_that_no_commit_saw_is_not_withdrawn() -> None:
+    """Batches of one record, of which several are committed together: each puts the start further back."""
+    rig = Rig(clicks(), 1, max_records=1, commit_interval_ms=5_000)
+    rig.join("a")
+    for second in (60, 54, 48, 42, 36, 30, 24):
+        value = json.dumps({"at": f"2024-01-01T00:00:{second % 60:02}Z" if second < 60 else "2024-01-01T00:01:00Z", "n": 1})
+        rig.cluster.append("clicks", value.encode(), b"A", 0, 1_000)
+    rig.settle()
+    starts = [
+        (dict(record.headers or ())["streamkit-result"], json.loads(record.value or b"")["window_start"])
+        for record in rig.cluster.read("live")
+    ]
+    told = {start for kind, start in starts if kind != b"withdrawn"}
+    withdrawn = {start for kind, start in starts if kind == b"withdrawn"}
+    assert withdrawn == told - {"2024-01-01T00:00:24Z"}
+    assert len(told) < 7
+
+
 def test_with_a_timer_a_withdrawal_does_not_wait() -> None:
     with sk.TestDriver(clicks("1m")) as driver:
         driver.send(CLICKS, click(20, 1), key="A")

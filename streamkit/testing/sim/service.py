@@ -26,6 +26,7 @@ from streamkit.plan.topology import Topology
 from streamkit.runtime.failures import OnError
 from streamkit.runtime.metadata import OffsetMetadata
 from streamkit.testing.checker import Expected, Found, Source, Verdict, results
+from streamkit.testing.sim.early import last_rows
 from streamkit.testing.sim.faults import Bounds, draw_faults
 from streamkit.testing.sim.scenario import Input
 from streamkit.testing.sim.world import START_MS, Outcome, Plan, World, draw_settings, stream
@@ -118,25 +119,22 @@ class Service:
 
     def found(self, world: World) -> Iterator[tuple[Hashable, Hashable, LogRecord]]:
         """(identity, lane, record) of every result; of early ones only the last of its window."""
-        last: dict[Hashable, tuple[Hashable, Hashable, LogRecord]] = {}
         for topic in sorted({sink.topic.name for part in self.app.parts for sink in part.sinks}):
-            early = self._is_early(topic)
-            for record in world.cluster.read(topic):
+            updates = self._updates(topic)
+            records = world.cluster.read(topic)
+            for record in records if updates is None else last_rows(records, updates.input.window):
                 content = canonical(record.value)
                 stamp = _stamp_of(record)
                 key = (record.key or b"").decode(errors="replace")
-                if early:
-                    last[topic, key, _window_of(record.value)] = ((topic, key, content), None, record)
-                elif stamp is None:
+                if updates is not None or stamp is None:
                     yield (topic, key, content), None, record
                 else:
                     yield (topic, key, stamp, content), None, record
-        yield from last.values()
 
-    def _is_early(self, topic: str) -> bool:
-        """Whether results of windows that are still open are written there: how many depends on when commits fall."""
+    def _updates(self, topic: str) -> OnUpdate | None:
+        """Whose results of windows that are still open are written there: how many depends on when commits fall."""
         sinks = [sink for part in self.app.parts for sink in part.sinks if sink.topic.name == topic]
-        return any(_is_behind_updates(sink) for sink in sinks)
+        return next((found for found in map(_updates_before, sinks) if found is not None), None)
 
     def glance(self, world: World) -> Verdict:  # noqa: ARG002 - nothing is known of a user's app before the end
         return Verdict()
@@ -232,18 +230,11 @@ def _rounded(value: Any) -> Any:
     return [_rounded(each) for each in value] if isinstance(value, list) else value
 
 
-def _window_of(value: bytes | None) -> Hashable:
-    try:
-        row = msgspec.json.decode(value or b"null")
-    except msgspec.DecodeError:
-        return value
-    return (row.get("window_start"), row.get("window_end")) if isinstance(row, dict) else canonical(value)
-
-
-def _is_behind_updates(node: Node) -> bool:
+def _updates_before(node: Node) -> OnUpdate | None:
     if isinstance(node, OnUpdate):
-        return True
-    return not isinstance(node, WindowAggregate) and any(map(_is_behind_updates, node.inputs))
+        return node
+    inputs = () if isinstance(node, WindowAggregate) else node.inputs
+    return next((found for found in map(_updates_before, inputs) if found is not None), None)
 
 
 def _has_ended(metadata: str) -> bool:
