@@ -13,6 +13,7 @@ from typing import Final, Literal
 Level = Literal["debug", "info", "warning", "error"]
 
 FIELDS: Final[Mapping[str, str]] = MappingProxyType({
+    "aggregates": "by name: `rows` in the state, `late` records",
     "answer": "what the group's coordinator answered",
     "as_seconds": "what it would be, were it seconds",
     "away_s": "seconds since the first sign that Kafka does not answer",
@@ -25,7 +26,9 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "exit_code": "with which the process leaves",
     "gives_up_in_s": "seconds until the start is given up",
     "group": "the consumer group, named after the app",
+    "held_back_by": "the input with the lowest watermark of those that count",
     "index": "which of the worker processes",
+    "inputs": "each with its `watermark` and `state`, of a source partition also `position` and seconds of silence (`silent_s`)",
     "inside": "what the call is part of, outermost first",
     "kafka": "the bootstrap servers",
     "kind": "the class of the error",
@@ -49,6 +52,8 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "seconds": "that it took",
     "shares": "of the time, in percent, by stage and step ([where does the time go](../operate/performance.md))",
     "stack": "what every thread of the process is at",
+    "state": "of the task",
+    "task": "`sub-topology/partition`",
     "tasks": "`sub-topology/partition`; of a commit their number",
     "timeout": "a duration",
     "topic": "",
@@ -56,6 +61,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "total": "since the task exists",
     "waited_s": "seconds that the call has taken so far",
     "waits_for": "the `topic-partition` that is least far",
+    "watermark": "event time that everything has been fired for; null: none yet",
     "within_s": "seconds",
 })  # fmt: skip
 
@@ -90,6 +96,11 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             "info",
             "where the time went: once a minute in which records came, and at the end of the whole run",
             ("seconds", "records", "records_per_s", "shares"),
+        ),
+        "inspected": Event(
+            "info",
+            "SIGUSR1 asked what each task is at ([a window is still open](../operate/window-is-still-open.md))",
+            ("task", "state", "watermark", "held_back_by", "inputs", "aggregates"),
         ),
         "profile-written": Event("info", "the profile that `--profile` asked for is there", ("path", "seconds")),
         "finished": Event("info", "the end of the input is reached and committed (`--until-end`)"),

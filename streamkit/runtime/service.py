@@ -1,7 +1,7 @@
 """Runs an app in this process: connects, checks topics, steps one worker until it is told to stop.
 
 SIGTERM and SIGINT drain: the batch in hand is finished and committed, the group is left, the process ends with exit code 0. A
-second signal ends it at once.
+second signal ends it at once. SIGUSR1 has the service tell what its tasks are at (snapshot.py).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from streamkit.plan.nodes import OnClose
 from streamkit.plan.topology import Topology
 from streamkit.runtime.deadlines import Deadlines, Guard
 from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset, place_of
+from streamkit.runtime.snapshot import snapshot
 from streamkit.runtime.stage_report import StageReport
 from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
@@ -81,6 +82,11 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self.inspect = False
+
+    def look(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        """SIGUSR1: tells what the worker is at, behind the step in hand."""
+        self.inspect = True
 
     def handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
         if self.requested:
@@ -130,7 +136,7 @@ def run_service(
             instrument.event("started", kafka=client.describe())
             report = StageReport(worker.stages, instrument, clock)
             try:
-                _run(worker, options, instrument, stop, life, report)
+                _run(worker, options, instrument, stop, life, report, clock)
             finally:
                 times = report.end()
                 if options.report is not None:
@@ -149,13 +155,17 @@ def _told(instrument: Instrument) -> Iterator[None]:
 
 
 def _run(  # the loop itself
-    worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop, life: _Life, report: StageReport
+    worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop, life: _Life, report: StageReport, clock: Clock
 ) -> None:
     with _calm_garbage_collector():
         try:
             while not stop.requested and not _told_to_stop(options):
                 step = worker.step()
                 report.look()
+                if stop.inspect:
+                    stop.inspect = False
+                    for told in snapshot(worker.tasks, clock.monotonic()):
+                        instrument.event("inspected", **told)
                 if options.on_step is not None:
                     options.on_step(worker)
                 if step.finished and options.until_end:
@@ -239,7 +249,8 @@ def _wait_for_broker(
 @contextmanager
 def _signals() -> Iterator[Stop]:
     stop = Stop()
-    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {signal.SIGTERM: stop.handle, signal.SIGINT: stop.handle, signal.SIGUSR1: stop.look}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stop
     finally:

@@ -26,6 +26,7 @@ from streamkit.runtime.failures import FailurePolicy, OnError
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.live import LiveTasks
 from streamkit.runtime.open_window import Question, aggregate_of, answer, instant_ms
+from streamkit.runtime.snapshot import snapshot
 from streamkit.runtime.topics import external_topics, lay_out
 from streamkit.runtime.worker import Worker
 from streamkit.testing.broker import FOREVER
@@ -212,6 +213,25 @@ class TestDriver:
             if operator is not None:
                 rows += [row for batch in operator.open_results() for row in batch.rows()]
         return rows
+
+    def inspect(self) -> list[dict[str, Any]]:
+        """What each task is at: its watermark, the input that holds it back, every input with its watermark and state, and of
+        each aggregate the rows in its state and its late records. A service tells the same to its log when it gets SIGUSR1.
+
+        >>> import streamkit as sk
+        >>> app = sk.App("bids")
+        >>> bids = app.stream(sk.Topic("bids", key=str), event_time=sk.event_time("at", idle_after="30s"))
+        >>> bids.by_record_key().window(sk.tumbling("10m")).aggregate("count", n=sk.count()).on_close().to(sk.Topic("totals"))
+        >>> with sk.TestDriver(app) as driver:
+        ...     driver.send(sk.Topic("bids", key=str), sk.Row(at="2020-04-15T08:07:00Z"), key="A")
+        ...     driver.advance("40s")
+        ...     told, = driver.inspect()
+        >>> told["task"], told["watermark"], told["aggregates"]
+        ('bids/0', '2020-04-15T08:06:59.999Z', {'count': {'rows': 1, 'late': 0}})
+        >>> told["inputs"][0]["state"], told["inputs"][0]["silent_s"]
+        ('idle', 40.0)
+        """
+        return list(snapshot(self.worker.tasks, self.clock.monotonic()))
 
     def explain_window(
         self, key: Any, start: datetime | int | None = None, *, end: datetime | int | None = None, aggregate: str | None = None

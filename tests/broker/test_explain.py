@@ -42,7 +42,18 @@ class Case:
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [STREAMKIT, "run", "explained:app", "--bootstrap-servers", self.bootstrap, "--set", "commit_interval=50ms"]
-        return subprocess.Popen(command, cwd=self.place, env=os.environ | {"POLARS_MAX_THREADS": "1"})
+        with (self.place / "log").open("ab") as log:
+            return subprocess.Popen(command, cwd=self.place, stderr=log, env=os.environ | {"POLARS_MAX_THREADS": "1"})
+
+    def inspected(self, tasks: int) -> list[dict[str, Any]]:
+        """What the worker tells of so many tasks."""
+        deadline = time.monotonic() + 30
+        while True:
+            lines = [json.loads(line) for line in (self.place / "log").read_text().splitlines() if line.startswith("{")]
+            if len(found := [line for line in lines if line["event"] == "inspected"]) == tasks:
+                return found
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.1)
 
     def explain(self, window: str = "A@2020-04-15T08:00:00Z") -> dict[str, Any]:
         command = [STREAMKIT, "explain", "explained:app", "--window", window, "--json", "--bootstrap-servers", self.bootstrap]
@@ -70,6 +81,10 @@ def test_explain_with_and_without_a_worker(real_broker: str, tmp_path: Path) -> 
         assert (found["state"], found["result"]["n"]) == ("open", 2)
         assert f"and is held back by rows-{case.run}-1: its latest record is of 2020-04-15T08:02:00Z" in found["sentence"]
         assert f"once rows-{case.run}-1 has a record of 2020-04-15T08:10:05Z or later" in found["sentence"]
+        worker.send_signal(signal.SIGUSR1)
+        held = {told["task"]: told["held_back_by"] for told in case.inspected(4)}
+        assert held[f"rows-{case.run}-by-item/0"] == f"rows-{case.run}/1"
+        assert held[f"rows-{case.run}/1"] == f"rows-{case.run}-1"
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
         assert case.explain()["sentence"] == found["sentence"]

@@ -337,6 +337,39 @@ def test_null_keys() -> None:
         assert "of key null" in found.sentence
 
 
+def test_a_rule_of_the_user_says_no_record_that_would_do() -> None:
+    class Slow(sk.WatermarkGenerator):
+        def follow(self, timestamps: Any, state: Any) -> Any:
+            return timestamps - 60_001, state
+
+    app = sk.App("app")
+    events = app.stream(EVENTS, event_time=sk.event_time("at", watermark=Slow()))
+    events.by_record_key().window(sk.tumbling("10m")).aggregate("total", n=sk.sum("n")).on_close().to(RESULTS)
+    case = Explained(app)
+    case.send(0, 30, 600)
+    found = case.both()
+    assert found.watermark == T0 + timedelta(minutes=9, milliseconds=-1)
+    assert "the window closes once the watermark of bids-0 gets there" in found.sentence
+
+
+def test_inspect() -> None:
+    case = Explained(make_app("column", idle_after="30s"), partitions=2)
+    case.send(0, 30)
+    case.send(1, 100)
+    case.driver.advance("20s")
+    case.send(1, 200)
+    case.driver.advance("20s")
+    told = {each["task"]: each for each in case.driver.inspect()}
+    assert list(told) == ["bids/0", "bids/1", "bids-by-item/0", "bids-by-item/1"]
+    assert told["bids/0"]["inputs"] == [
+        {"input": "bids-0", "watermark": "2020-04-15T08:00:24.999Z", "state": "idle", "position": 1, "silent_s": 40.0}
+    ]
+    assert told["bids/1"]["held_back_by"] == "bids-1"
+    assert told["bids-by-item/1"]["held_back_by"] == "bids/1"
+    assert told["bids-by-item/1"]["watermark"] == "2020-04-15T08:03:14.999Z"
+    assert sum(each["aggregates"]["total"]["rows"] for each in told.values() if each["aggregates"]) == 1
+
+
 @pytest.mark.parametrize(
     "window,aggregate,says",
     [

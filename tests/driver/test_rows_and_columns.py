@@ -88,7 +88,7 @@ def outcome(
     results = by.window(window).aggregate("results", **outputs)
     results.on_close().to(sk.Topic("results"))
     topics = ["results"]
-    if emission != "close" and window.kind not in ("sliding", "rolling"):  # these have no updates
+    if emission != "close":
         results.on_update(None if emission == "commit" else emission).to(sk.Topic("updates"))
         topics.append("updates")
     if window.closed_by_time:

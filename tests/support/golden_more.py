@@ -115,6 +115,9 @@ FAMILIES: dict[str, Family] = {
     "updates-by-the-clock": Family(_TUMBLING, 1, options=(("updates", "10s"),)),
     "updates-session": Family(_SESSION, 3, options=(("updates", "commit"),)),
     "updates-session-by-record": Family(_SESSION, 1, options=(("updates", "record"),)),
+    "updates-sliding": Family(_records_kind("sliding", 6, 3), 2, options=(("updates", "commit"),)),
+    "updates-rolling": Family(_records_kind("rolling", 6, 3), 2, options=(("updates", "commit"),)),
+    "updates-rolling-by-record": Family(_records_kind("rolling", 6, 3), 1, options=(("updates", "record"),)),
     "updates-global": Family(_GLOBAL, 1, ("record-key",), options=(("updates", "commit"),)),
     "updates-days": Family(
         _calendar("day", "America/New_York", 6 * _HOUR_MS, 6), 1, base_ms=_NEW_YORK_SPRING, options=(("updates", "commit"),)
