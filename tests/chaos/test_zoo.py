@@ -132,6 +132,65 @@ def test_kafka_17754_our_producer_is_replaced_before_the_next_transaction(
     consumer.close()
 
 
+# ---- a TxnOffsetCommit that was long on its way takes the positions of the next transaction back (as KAFKA-17754, for offsets)
+
+
+def position(client: ConfluentClient, group: str, tp: TopicPartition) -> int:
+    """What the group has committed."""
+    with contextlib.closing(client.consumer(group)) as consumer:
+        found = consumer.committed([tp], 20.0)[tp]
+    assert found is not None
+    return found.offset
+
+
+def test_a_plain_producer_commits_the_offsets_of_an_earlier_transaction(
+    kafka: ProxiedKafka, client: ConfluentClient, topic: str
+) -> None:
+    """What R6 is for, as far as offsets go: nothing in a TxnOffsetCommit tells which transaction of its epoch it is of. If this
+    fails, brokers or librdkafka have closed the hole."""
+    group, tp = f"g-{uuid.uuid4().hex[:8]}", TopicPartition(topic, 0)
+    consumer, producer = member(client, topic, group), plain_producer(kafka, "plain")
+    rule = kafka.proxy.rule(rules.stray(STRAY_AFTER_S), apis=[Api.TXN_OFFSET_COMMIT], clients="plain", times=1)
+    before = len(kafka.proxy.strays)
+    for offset in (1, 2):
+        producer.begin_transaction()
+        producer.produce(topic, b"x", partition=0)
+        metadata = consumer._consumer.consumer_group_metadata()
+        producer.send_offsets_to_transaction([ck.TopicPartition(topic, 0, offset)], metadata, 20)
+        if offset == 2:
+            until(lambda: len(kafka.proxy.strays) > before, "the stray TxnOffsetCommit did not arrive")
+        producer.commit_transaction(20)
+    assert len(rule.hits) == 1
+    assert values(kafka, topic) == [b"x", b"x"]
+    assert position(client, group, tp) == 1  # so the second record's input would be read again
+    consumer.close()
+
+
+def test_our_producer_is_replaced_when_its_offsets_may_still_be_on_their_way(
+    kafka: ProxiedKafka, client: ConfluentClient, topic: str
+) -> None:
+    events = Recorder()
+    settings = EngineSettings(transaction_timeout_ms=TRANSACTION_MS, session_timeout_ms=15_000)
+    name, group, tp = f"ours-{uuid.uuid4().hex[:8]}", f"g-{uuid.uuid4().hex[:8]}", TopicPartition(topic, 0)
+    transaction = Transaction(lambda: client.producer(name), SystemClock(), settings, events)
+    consumer = member(client, topic, group)
+    transaction.producer()
+    kafka.proxy.strays.clear()
+    rule = kafka.proxy.rule(rules.stray(STRAY_AFTER_S), apis=[Api.TXN_OFFSET_COMMIT], clients="ours", times=1)
+    transaction.produce(topic, b"x", None, 0)
+    transaction.commit({tp: Committed(1)}, consumer.group_metadata())
+    assert len(rule.hits) == 1
+    assert len(events.of("producer-disturbed")) == len(events.of("producer-replaced")) == 1
+    transaction.produce(topic, b"x", None, 0)
+    sent = transaction.producer().send_offsets
+    sent({tp: Committed(2)}, consumer.group_metadata(), 20)
+    until(lambda: len(kafka.proxy.strays) == 1, "the stray TxnOffsetCommit did not arrive")
+    transaction.producer().commit(20)
+    assert position(client, group, tp) == 2
+    transaction.close()
+    consumer.close()
+
+
 # ---- R1, R9: what brokers do not check
 
 

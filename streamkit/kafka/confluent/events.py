@@ -25,6 +25,8 @@ logger = logging.getLogger("streamkit.kafka")
 # RETRY (a request answered with CONCURRENT_TRANSACTIONS is repeated) and WAKEUP.
 _DISTURBANCES = frozenset({"FAIL", "REQTMOUT", "STATE", "NODENAME", "CONNECT", "DISCONNECT", "BROKERFAIL"})
 _COORDINATOR = "TxnCoordinator"
+# On the connection to a broker like others: to make it, and to fail in that, is routine; to lose it is not.
+_TIMED_OUT, _LOST = "REQTMOUT", " UP -> "
 _LATELY_S = 60.0
 _REPEAT_AFTER_S = 10.0
 _REMEMBERED_LINES = 100
@@ -70,8 +72,9 @@ class Repeats:
 class LogTap:
     """Takes the place of a logger in librdkafka's configuration.
 
-    Keeps the last line that tells of a disturbance on the transaction coordinator's connection (R6) until `forget`, the topic
-    that a transaction was not allowed to write to, which no call names, and a broker that has left the metadata (R31).
+    Keeps until `forget` the last line that tells of a disturbance on the transaction coordinator's connection, and the last one
+    of any connection that was lost (R6). Keeps the topic that a transaction was not allowed to write to, which no call names, and
+    a broker that has left the metadata (R31).
     """
 
     def __init__(self, *, debug: bool = False, on_log: Callable[[str], None] | None = None) -> None:
@@ -79,6 +82,7 @@ class LogTap:
         self._on_log = on_log
         self._repeats = Repeats()
         self.disturbance: str | None = None
+        self.broken: str | None = None
         self.refused_topic: str | None = None
         self.removed_broker: str | None = None
         self.on_failure: Callable[[str], None] | None = None
@@ -87,6 +91,8 @@ class LogTap:
         """Called by librdkafka while it is polled; must not raise."""
         if facility in _DISTURBANCES and _COORDINATOR in text:
             self.disturbance = f"{facility} {text}"
+        if facility == _TIMED_OUT or (facility == "STATE" and _LOST in text):
+            self.broken = f"{facility} {text}"
         if removed := _REMOVED_BROKER.search(text):
             self.removed_broker = removed[1]
         if level <= logging.DEBUG and not self._debug:
@@ -105,7 +111,7 @@ class LogTap:
         return not comes_as_event and self._repeats.is_news(f"{facility} {client} {text}")
 
     def forget(self) -> None:
-        self.disturbance = None
+        self.disturbance = self.broken = None
 
 
 class ErrorEvents:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice, repeat
 from typing import Any, Final, cast
 
@@ -106,19 +106,21 @@ class TransactionalProducer:
             ck.TopicPartition(tp.topic, tp.partition, at.offset, at.metadata, -1 if at.leader_epoch is None else at.leader_epoch)
             for tp, at in offsets.items()
         ]
-        self._serve()  # that a broker is gone is told by a log line
         call, send = "send_offsets_to_transaction", self._client.send_offsets_to_transaction
         identity = group_metadata.encode(group)
-        limit = timeout + _OVERSHOOT_S if self._tap.removed_broker is None else _SHORT_S
-        try:
-            bounded(lambda: self._call(call, send, positions, identity, timeout), limit, f"send offsets {self._id}")
-        except NeverReturnedError:
-            self._disturbance = f"{call} has not returned for {limit:.1f} s"
-            raise FatalError(
-                f"no answer for {limit:.1f} s: librdkafka waits for a coordinator of group '{group.group_id}' that is gone",
-                code="_TIMED_OUT",
-                call=call,
-            ) from None
+        # Nothing in a request for offsets tells which transaction of its epoch it is of: one that comes late takes the positions
+        # of a later one back. The coordinator of the group may be any broker, so any connection counts.
+        with self._watched(call, lambda: self._tap.broken, RetriableError):
+            limit = timeout + _OVERSHOOT_S if self._tap.removed_broker is None else _SHORT_S
+            try:
+                bounded(lambda: self._call(call, send, positions, identity, timeout), limit, f"send offsets {self._id}")
+            except NeverReturnedError:
+                self._disturbance = f"{call} has not returned for {limit:.1f} s"
+                raise FatalError(
+                    f"no answer for {limit:.1f} s: librdkafka waits for a coordinator of group '{group.group_id}' that is gone",
+                    code="_TIMED_OUT",
+                    call=call,
+                ) from None
 
     def commit(self, timeout: float) -> None:
         self._end("commit_transaction", self._client.commit_transaction, timeout)
@@ -157,24 +159,31 @@ class TransactionalProducer:
         The sequence that hurts: EndTxn is sent, the connection breaks or the request times out, librdkafka sends it again
         and gets an answer; the first one, still in some buffer, then arrives inside the *next* transaction and ends that.
         """
-        self._serve()  # log lines from before the call do not count
+        with self._watched(call, lambda: self._tap.disturbance, StreamkitError):
+            self._call(call, end, timeout)
+        self._open = False
+
+    @contextmanager
+    def _watched(self, call: str, seen: Callable[[], str | None], unanswered: type[StreamkitError]) -> Iterator[None]:
+        """Around a request that must not arrive in a later transaction. If it may have been sent twice, or is still on its way
+        (``unanswered`` was raised), this producer is disturbed: the epoch of the next one fences the stray."""
+        self._serve()  # log lines from before the call do not count; that a broker is gone is told by one
         self._tap.forget()
         started = time.monotonic()
         try:
-            self._call(call, end, timeout)
-        except StreamkitError as raised:
+            yield
+        except unanswered as raised:
             self._disturbance = f"{call} did not succeed: {raised}"
             raise
         finally:
             elapsed_ms = (time.monotonic() - started) * 1000
             self._serve()  # log lines are events: they arrive only while the client is polled (R4)
-            if self._tap.disturbance is not None:
-                self._disturbance = self._tap.disturbance
+            if (line := seen()) is not None:
+                self._disturbance = line
             elif elapsed_ms >= self._settings.socket_timeout_ms:
                 self._disturbance = (
                     f"{call} took {elapsed_ms:.0f} ms, longer than socket.timeout.ms ({self._settings.socket_timeout_ms})"
                 )
-        self._open = False
 
     def _call(self, call: str, function: Callable[..., None], *arguments: Any) -> None:
         try:

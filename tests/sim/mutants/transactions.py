@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from streamkit.errors import FencedError, RetriableError, StateError
+from streamkit.kafka.memory.client.producer import MemoryProducer
 from streamkit.runtime import layout
 from streamkit.runtime.commit import Committer
 from streamkit.runtime.task import Task
@@ -191,6 +192,18 @@ def retriable_errors_are_fatal() -> Sequence[Patch]:
 )
 def disturbed_producers_live_on() -> Sequence[Patch]:
     return [(Transaction, "_recycle_if_disturbed", lambda *_: None)]
+
+
+@mutant(
+    "R6",
+    "a producer whose offsets may still be on their way is used again",
+    scenarios=["stateless", "tumbling"],
+    kinds=["request-repeated", "request-delayed"],
+    faults=6,
+    request="TxnOffsetCommit",
+)
+def late_offsets_are_nothing() -> Sequence[Patch]:
+    return [(MemoryProducer, "_note_lost", lambda *_: None)]
 
 
 @mutant(

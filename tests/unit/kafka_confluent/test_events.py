@@ -43,6 +43,25 @@ def test_routine_and_other_connections_are_not(facility, text):
     assert tap.disturbance is None
 
 
+def test_any_connection_that_was_up_and_is_lost_is_noticed():
+    tap = LogTap()
+    for facility, text in (
+        ("STATE", "[thrd:10.0.0.1:9092/2]: 10.0.0.1:9092/2: Broker changed state UP -> DOWN"),
+        ("REQTMOUT", "[thrd:10.0.0.1:9092/2]: 10.0.0.1:9092/2: Timed out TxnOffsetCommitRequest in flight (after 10000ms)"),
+    ):
+        tap.log(logging.DEBUG, "%s [%s] %s", facility, "streamkit#producer-1", text)
+        assert tap.broken == f"{facility} {text}"
+        tap.forget()
+        assert tap.broken is None
+    for facility, text in (
+        ("STATE", "[thrd:10.0.0.1:9092/2]: 10.0.0.1:9092/2: Broker changed state APIVERSION_QUERY -> UP"),
+        ("STATE", "[thrd:10.0.0.1:9092/2]: 10.0.0.1:9092/2: Broker changed state CONNECT -> DOWN"),
+        ("FAIL", "[thrd:10.0.0.1:9092/2]: 10.0.0.1:9092/2: Connect to ipv4#10.0.0.1:9092 failed: Connection refused"),
+    ):
+        tap.log(logging.DEBUG, "%s [%s] %s", facility, "streamkit#producer-1", text)
+        assert tap.broken is None
+
+
 def test_lines_go_to_the_logger_and_to_the_listener_but_debug_lines_only_if_asked_for(caplog):
     heard: list[str] = []
     with caplog.at_level(logging.DEBUG, logger="streamkit.kafka"):

@@ -105,6 +105,25 @@ def test_an_end_without_an_answer_disturbs_the_producer(network, client, call: s
     assert "got no answer" in producer.disturbed()
 
 
+@pytest.mark.parametrize("end", ["commit", "abort"])
+def test_late_offsets_of_the_last_transaction_take_the_next_ones_back(cluster, network, client, end: str):
+    """The hazard of R6 for offsets, as real brokers have it (tests/chaos/test_zoo.py); the producer tells, so it is replaced."""
+    consumer = client.consumer("g")
+    consumer.subscribe(["t"], Listener())
+    consumer.poll(1, 0)
+    producer = opened(client, b"a")
+    assert producer.disturbed() is None
+    network.late.append("TxnOffsetCommit")
+    producer.send_offsets({TP: Committed(1)}, consumer.group_metadata(), 5)
+    getattr(producer, end)(5)
+    assert "requests of send_offsets got no answer" in producer.disturbed()
+    producer.begin()
+    producer.send_offsets({TP: Committed(2)}, consumer.group_metadata(), 5)
+    network.arrive()
+    producer.commit(5)
+    assert consumer.committed([TP], 1) == {TP: Committed(1)}
+
+
 def test_a_late_end_of_the_last_transaction_ends_the_next_one(cluster, network, client):
     """KAFKA-17754, the hazard of R6: the repetition of a delayed EndTxn commits; then the first one arrives."""
     producer = opened(client, b"a")

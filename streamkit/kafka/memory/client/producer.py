@@ -123,6 +123,8 @@ class MemoryProducer:
             call.send("TxnOffsetCommit", txn_offset_commit, *owner, member, dict(offsets))
         except BrokerError as error:
             raise self._failed(transaction_failure(error, "send_offsets")) from error
+        finally:
+            self._note_lost(call)
 
     @faulty
     def commit(self, timeout: float) -> None:
@@ -179,8 +181,12 @@ class MemoryProducer:
         except BrokerError as error:
             raise self._failed(transaction_failure(error, call.name)) from error
         finally:
-            if call.lost:
-                self._disturbance = f"{call.lost} requests of {call.name} got no answer"
+            self._note_lost(call)
+
+    def _note_lost(self, call: Call) -> None:
+        """A request that got no answer may still arrive: in a later transaction of this epoch it would act on that (R6)."""
+        if call.lost:
+            self._disturbance = f"{call.lost} requests of {call.name} got no answer"
 
     # ---- records ---------------------------------------------------------------------------------------------------
 
