@@ -370,6 +370,14 @@ def test_inspect() -> None:
     assert sum(each["aggregates"]["total"]["rows"] for each in told.values() if each["aggregates"]) == 1
 
 
+def test_an_app_of_another_shape_is_refused() -> None:
+    case = Explained(make_app())
+    case.send(0, 30)
+    case.app = make_app(window=sk.tumbling("20m"))
+    with pytest.raises(sk.errors.RestoreError, match=r"app\.total\.changelog-0@0: .* written with another window"):
+        case.stored(f"A@{START}")
+
+
 @pytest.mark.parametrize(
     "window,aggregate,says",
     [

@@ -260,6 +260,40 @@ def sessions() -> Picture:
     return picture
 
 
+# ---- windows that lie where the records are
+
+
+def where_the_records_are() -> Picture:
+    """Rolling windows look back from each record; sliding ones also forward."""
+    axis = Axis(2, 15)
+    records = (Sent(8, 2), Sent(9, 3), Sent(12, 4))
+    told = []
+    for window in (sk.rolling("5m"), sk.sliding("5m")):
+        driver = sk.TestDriver(_app(window))
+        for sent in records:
+            _send(driver, sent)
+        driver.end_of_input()
+        told.append([(_minutes(r.value.window_start), _minutes(r.value.window_end), r.value.total) for r in driver.read(RESULTS)])
+    count = sum(map(len, told))
+    picture = Picture(
+        WIDTH, 140 + 28 * count, "Rolling and sliding windows of 5 minutes over three records, and what they add up to"
+    )
+    axis.ticks(picture, 1, 46, 128 + 28 * count)
+    picture.write(LEFT - 14, 70, "records", "faint small", "end")
+    for sent in records:
+        picture.dot(axis(sent.at), 66, "blue fill")
+        picture.write(axis(sent.at) + 9, 70, str(sent.value), "ink bold")
+    y = 90.0
+    for kind, windows, shade in (("rolling", told[0], "violet shade"), ("sliding", told[1], "pane shade")):
+        picture.write(LEFT - 14, y + 15, kind, "faint small", "end")
+        for start, end, total in windows:
+            picture.rect(axis(start), y, axis(end) - axis(start), 20, shade, round_=4)
+            picture.write((axis(start) + axis(end)) / 2, y + 15, str(total), "ink bold", "middle")
+            y += 28
+        y += 14
+    return picture
+
+
 # ---- idle partitions
 
 
@@ -338,6 +372,7 @@ PICTURES: dict[str, Callable[[], Picture]] = {
     "grace.svg": grace,
     "panes.svg": panes,
     "sessions.svg": sessions,
+    "where-the-records-are.svg": where_the_records_are,
     "idle.svg": idle,
 }
 
