@@ -77,15 +77,12 @@ class SlidingAggregateOperator(AggregateOperator):
 
     def _present(self, windows: Windows, bounds: Sequence[int]) -> Iterator[list[Batch]]:
         """The present results of open windows, cut where they end after these instants."""
-        with self._merging():
-            entries = self._store.present(windows)
+        entries = self._store.present(windows)
         if entries is None:
             return
         cuts = np.searchsorted(self._bounds(entries)[1], bounds, side="right").tolist()
         for start, end in pairwise([0, *cuts, len(entries)]):
-            part = slice(start, end)
-            cells = [[cell[part] for cell in held] for held in entries.cells]
-            yield list(self._result_batches(Entries(entries.pane, entries.keys[part], cells))) if start < end else []
+            yield list(self._result_batches(entries.take(np.arange(start, end)))) if start < end else []
 
     # ---- windows
 

@@ -93,13 +93,13 @@ class CountTotals:
             own = [cell[going_on] for cell in held]
             for cell, so_far in zip(held, begun, strict=True):
                 cell[going_on] = so_far[slots[new.keys[going_on]]]
-            merge(function, held, new.keys, going_on, own)
-        return running(self.functions, cells, new.keys, starts)
+            merge(function, held, going_on, own)
+        return running(self.functions, cells, starts)
 
     def _totals_to_end(self, ended: Panes) -> list[Cells]:
         if not len(ended.keys):
             return ended.cells
-        return running(self.functions, ended.cells, ended.keys, ended.starts(self._ring), backwards=True)
+        return running(self.functions, ended.cells, ended.starts(self._ring), backwards=True)
 
     def windows(self, added: Added, keys: Int64s, ends: Int64s, slots: Int64s, before: Int64s) -> list[Cells]:
         """The windows of these keys that end before these panes; the last pane of each has become full in the batch. By key: its
@@ -120,7 +120,7 @@ class CountTotals:
                 for cell, values in zip(held, given, strict=True):
                     cell[where] = values[rows]
         for function, held, given in zip(self.functions, cells, begun, strict=True):
-            merge(function, held, keys, np.arange(len(spans)), [cell[spans] for cell in given])
+            merge(function, held, np.arange(len(spans)), [cell[spans] for cell in given])
             for cell, values in zip(given, held, strict=True):
                 cell[spans] = values
         return begun
@@ -141,7 +141,7 @@ class CountTotals:
         block = full // self._ring
         now = panes.take(np.flatnonzero(panes.numbers // self._ring == block[panes.keys]))
         if len(now.keys):
-            begun = running(self.functions, now.cells, now.keys, now.starts(self._ring))
+            begun = running(self.functions, now.cells, now.starts(self._ring))
             last = np.flatnonzero(np.r_[now.keys[1:] != now.keys[:-1], True])
             _put(self._begun, now.keys[last], begun, last)
         before = panes.take(np.flatnonzero(panes.numbers // self._ring == block[panes.keys] - 1))

@@ -38,9 +38,6 @@ class KeyNumbers:
                     self._keys.append(column[at])
         return numbers
 
-    def key(self, number: int) -> Any:
-        return self.keys(np.array([number]))[0]
-
     def keys(self, numbers: Int64s) -> Keys:
         """The keys of these numbers."""
         if self._keys is not None:

@@ -13,18 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.schema import Kind
-from streamkit.state.accumulators import INT64, Accumulator, CannotAddError, CannotMergeError, Cells, Count, Mean, Numeric
+from streamkit.state.accumulators import INT64, Accumulator, Cells, Count, Mean, Numeric
 
 Int64s = npt.NDArray[np.int64]
 _LONG = 12
 """Rows of a segment from which a call of its own costs less than so many rounds."""
 
 
-def running(
-    functions: Sequence[Accumulator], cells: Sequence[Cells], keys: Int64s, starts: Int64s, *, backwards: bool = False
-) -> list[Cells]:
-    """For each row the total of its segment up to it (``backwards``: from it on). ``keys``: of each row, for CannotMergeError;
-    ``starts``: the first row of each segment."""
+def running(functions: Sequence[Accumulator], cells: Sequence[Cells], starts: Int64s, *, backwards: bool = False) -> list[Cells]:
+    """For each row the total of its segment up to it (``backwards``: from it on). ``starts``: the first row of each segment."""
     rows = len(cells[0][0])
     lengths = np.diff(np.append(starts, rows))
     totals = [[cell.copy() for cell in held] for held in cells]
@@ -36,33 +33,30 @@ def running(
                 run = cell[start : start + length][:: -1 if backwards else 1]
                 with np.errstate(invalid="ignore", over="ignore"):
                     run[:] = ufunc.accumulate(run)
-        _side_by_side(function, held, keys, starts[~long], lengths[~long], backwards=backwards)
+        _side_by_side(function, held, starts[~long], lengths[~long], backwards=backwards)
     return totals
 
 
-def merge(function: Accumulator, cells: Cells, keys: Int64s, rows: Int64s, other: Cells) -> None:
-    """Adds other cells to those of these rows, each of which occurs once. CannotMergeError names the row's key."""
-    try:
-        with np.errstate(invalid="ignore", over="ignore"):
-            function.merge(cells, rows, other)
-    except CannotAddError as error:
-        raise CannotMergeError(int(keys[rows[error.index]]), error.reason) from error
+def merge(function: Accumulator, cells: Cells, rows: Int64s, other: Cells) -> None:
+    """Adds other cells to those of these rows, each of which occurs once."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        function.merge(cells, rows, other)
 
 
-def _side_by_side(function: Accumulator, cells: Cells, keys: Int64s, starts: Int64s, lengths: Int64s, *, backwards: bool) -> None:
+def _side_by_side(function: Accumulator, cells: Cells, starts: Int64s, lengths: Int64s, *, backwards: bool) -> None:
     """The older rows are always the ones that are merged into."""
     for step in range(1, int(lengths.max(initial=0))):
         on = lengths > step
         starts, lengths = starts[on], lengths[on]
         if backwards:
             rows = starts + lengths - 1 - step
-            merge(function, cells, keys, rows, [cell[rows + 1] for cell in cells])
+            merge(function, cells, rows, [cell[rows + 1] for cell in cells])
         else:
             rows = starts + step
             own = [cell[rows] for cell in cells]
             for cell in cells:
                 cell[rows] = cell[rows - 1]
-            merge(function, cells, keys, rows, own)
+            merge(function, cells, rows, own)
 
 
 def _ufuncs(function: Accumulator, cells: Cells) -> tuple[np.ufunc, ...] | None:

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.columns import Column
-from streamkit.state.accumulators import Accumulator, Bounds, CannotAddError, CannotMergeError, Cells, HasCells
+from streamkit.state.accumulators import Accumulator, Bounds, CannotAddError, Cells, HasCells
 from streamkit.state.key_index import Keys, Slots
 from streamkit.state.key_numbers import KeyNumbers
-from streamkit.state.scans import merge
+from streamkit.state.ranges import add_ranges
 from streamkit.state.sliding_totals import Bools, Order, Rows, SlidingTotals
 from streamkit.state.waiting import Waiting
 from streamkit.state.window_store import Entries, PaneId
@@ -145,11 +145,8 @@ class SlidingStore:
     def _computed(self, totals: SlidingTotals, entered: Slots, apart: Slots, windows: Windows, through: int) -> Entries | None:
         """The rows of windows, each once and by key, of which the totals have not seen these entries yet."""
         ids, ends = windows
-        try:
-            there, cells = totals.step(self._rows(self._by_key(entered)), ids, ends, through)
-            self._add_apart(apart, ids, ends, there, cells)
-        except CannotMergeError as error:
-            raise CannotMergeError(self._ids.key(error.key), error.reason) from error
+        there, cells = totals.step(self._rows(self._by_key(entered)), ids, ends, through)
+        self._add_apart(apart, ids, ends, there, cells)
         return self._results(ids, ends, there, cells)
 
     def _take_gone(self, through: int) -> Slots:
@@ -180,23 +177,12 @@ class SlidingStore:
         return ids[differs], ends[differs]
 
     def _add_apart(self, apart: Slots, ids: Int64s, ends: Int64s, there: Bools, cells: list[Cells]) -> None:
-        """Adds the entries that count in some of the windows that hold them only, one by one in the order of their times."""
+        """Adds the entries that count in some of the windows that hold them only."""
         if not len(apart) or not len(ids):
             return
         apart = self._by_key(apart)
-        order = Order(ids, ends)
-        first = order.first_from(self._id[apart], self._since[apart])
-        counts = order.behind(self._id[apart], self._time[apart] + self._length) - first
-        entry = np.repeat(apart, counts)
-        window = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-        by_window = np.argsort(window, kind="stable")
-        entry, window = entry[by_window], window[by_window]
-        turn = np.arange(len(window)) - np.searchsorted(window, window)
-        for number in range(int(turn.max(initial=-1)) + 1):
-            now = turn == number
-            for function, held, own in zip(self._functions, cells, self._cells[1:], strict=True):
-                merge(function, held, ids, window[now], [cell[entry[now]] for cell in own])
-        there[window] = True
+        entries = Rows(self._id[apart], self._since[apart], self._rows(apart).cells)
+        there |= add_ranges(self._functions, entries, self._time[apart] + self._length, (ids, ends), cells)
 
     def _results(self, ids: Int64s, ends: Int64s, there: Bools, cells: list[Cells]) -> Entries | None:
         at = np.flatnonzero(there)

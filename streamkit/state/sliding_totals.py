@@ -90,7 +90,7 @@ class SlidingTotals:
 
     def step(self, entered: Rows, ids: Int64s, ends: Int64s, through: int) -> tuple[Bools, list[Cells]]:
         """Adds entries, ordered by key and time; gives for each window (key, end) whether there is anything in it, and its cells.
-        All instants before ``through`` are final now. CannotMergeError names the key."""
+        All instants before ``through`` are final now."""
         self._make_room(int(max(entered.ids.max(initial=-1), ids.max(initial=-1))) + 1)
         begun = _Segments(entered, self._beginnings(entered), self._length)
         block = through // self._length
@@ -115,15 +115,15 @@ class SlidingTotals:
         if not len(entered):
             return entered.cells
         blocks = entered.times // self._length
-        starts = _starts(entered.ids, blocks)
+        starts = starts_of(entered.ids, blocks)
         going_on = starts[self._begun_block[entered.ids[starts]] == blocks[starts]]
         cells = [[cell.copy() for cell in held] for held in entered.cells]
         for function, held, begun in zip(self._functions, cells, self._begun, strict=True):
             own = [cell[going_on] for cell in held]
             for cell, so_far in zip(held, begun, strict=True):
                 cell[going_on] = so_far[entered.ids[going_on]]
-            merge(function, held, entered.ids, going_on, own)
-        return running(self._functions, cells, entered.ids, starts)
+            merge(function, held, going_on, own)
+        return running(self._functions, cells, starts)
 
     def _end_blocks(self, entered: Rows, block: int) -> None:
         """Adds the entries of all blocks before this one up from their ends."""
@@ -133,8 +133,8 @@ class SlidingTotals:
         if not len(ended):
             return
         ended = ended.take(np.lexsort((ended.times, ended.ids)))
-        starts = _starts(ended.ids, ended.times // self._length)
-        cells = running(self._functions, ended.cells, ended.ids, starts, backwards=True)
+        starts = starts_of(ended.ids, ended.times // self._length)
+        cells = running(self._functions, ended.cells, starts, backwards=True)
         self._before.append(_Segments(ended, cells, self._length))
 
     def _totals(self, begun: _Segments, ids: Int64s, ends: Int64s) -> tuple[Bools, list[Cells]]:
@@ -148,15 +148,15 @@ class SlidingTotals:
         for segments in self._before:
             at = segments.order.first_from(ids, ends - self._length)
             held = segments.holds(at, ids, blocks - 1)
-            self._put(cells, there, ids, np.flatnonzero(held), segments.cells, at[held])
+            self._put(cells, there, np.flatnonzero(held), segments.cells, at[held])
         at = begun.order.behind(ids, last) - 1
         held = begun.holds(at, ids, blocks)
-        self._put(cells, there, ids, np.flatnonzero(held), begun.cells, at[held])
+        self._put(cells, there, np.flatnonzero(held), begun.cells, at[held])
         earlier = np.flatnonzero(~held & (self._begun_block[ids] == blocks))
-        self._put(cells, there, ids, earlier, self._begun, ids[earlier])
+        self._put(cells, there, earlier, self._begun, ids[earlier])
         return there, cells
 
-    def _put(self, cells: list[Cells], there: Bools, ids: Int64s, windows: Int64s, source: Sequence[Cells], at: Int64s) -> None:
+    def _put(self, cells: list[Cells], there: Bools, windows: Int64s, source: Sequence[Cells], at: Int64s) -> None:
         """Adds the source's rows to these windows."""
         if not len(windows):
             return
@@ -164,7 +164,7 @@ class SlidingTotals:
         for function, held, given in zip(self._functions, cells, source, strict=True):
             for cell, values in zip(held, given, strict=True):
                 cell[windows[~more]] = values[at[~more]]
-            merge(function, held, ids, windows[more], [values[at[more]] for values in given])
+            merge(function, held, windows[more], [values[at[more]] for values in given])
         there[windows] = True
 
     def _keep(self, begun: _Segments, block: int) -> None:
@@ -195,7 +195,7 @@ def _part(segments: _Segments, at: Int64s, length: int) -> _Segments:
     return _Segments(segments.rows.take(at), [[cell[at] for cell in cells] for cells in segments.cells], length)
 
 
-def _starts(ids: Int64s, blocks: Int64s) -> Int64s:
+def starts_of(ids: Int64s, blocks: Int64s) -> Int64s:
     """Where another key or block begins."""
     return np.flatnonzero(np.r_[True, (ids[1:] != ids[:-1]) | (blocks[1:] != blocks[:-1])])
 
