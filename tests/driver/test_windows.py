@@ -43,7 +43,6 @@ GRIDS: dict[str, AnyWindow] = {
     "session-grace": Gap(5, 6),
     "sliding": Slides(7),
     "sliding-grace": Slides(9, 4),
-    "sliding-short": Slides(1, 2),
     "rolling": Rolls(8),
     "rolling-grace": Rolls(5, 12),
 }
