@@ -183,14 +183,16 @@ class Numeric:
         values = np.asarray(column.values, cells[0].dtype)
         if column.valid is not None:
             slots, values = slots[column.valid], values[column.valid]
-        with np.errstate(invalid="ignore"):  # a NaN among floats makes the result NaN; that is no warning's business
+        # A NaN among floats makes the result NaN, and too large a sum infinity; that is no warning's business.
+        with np.errstate(invalid="ignore", over="ignore"):
             self.ufunc.at(cells[0], slots, values)
         if self.counted:
             np.add.at(cells[1], slots, 1)
 
     def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
         before = cells[0][slots]
-        total = self.ufunc(before, other[0])
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = self.ufunc(before, other[0])
         if self._can_wrap:
             wrapped = ((before ^ total) & (other[0] ^ total)) < 0
             total[wrapped | (before == INT64.min) | (other[0] == INT64.min)] = INT64.min

@@ -66,7 +66,7 @@ class StateCodec:
 
     def decode(self, data: bytes) -> Any:
         state = self._decoder.decode(data)
-        return Row(state) if self.type is Row else state
+        return Row(state) if self.type is Row and isinstance(state, dict) else state
 
     def copy(self, state: Any) -> Any:
         """As it comes back."""
@@ -96,11 +96,15 @@ class FoldColumn(Column):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """The encoded state per slot; None until a value was added. Null values are skipped."""
+    """The encoded state per slot; None until a value was added. Null values are skipped.
+
+    ``empty``: the encoded state of nothing, if there is one; each slot begins with a copy of its own. ``given``: the results.
+    """
 
     functions: Functions
     codec: StateCodec
     given: Field
+    empty: bytes | None
 
     dtypes = (_OBJECT,)
     initial = (None,)
@@ -161,7 +165,7 @@ class Fold:
     def _start(self, held: bytes | None) -> Any:
         if held is not None:
             return self.codec.decode(held)
-        return None if self.functions.init is None else self.functions.init()
+        return None if self.empty is None else self.codec.decode(self.empty)
 
     def _encoded(self, state: Any, index: int) -> bytes:
         try:

@@ -43,7 +43,9 @@ def accumulator(
 ) -> Accumulator:
     """The accumulator of an aggregate function (plan/aggregators.py) over inputs of this kind."""
     if defined is not None:
-        return Fold(defined.functions, StateCodec(defined.state_type), defined.result)
+        codec = StateCodec(defined.state_type)
+        init = defined.functions.init
+        return Fold(defined.functions, codec, defined.result, None if init is None else codec.encode(init()))
     options = options or {}
     match function:
         case "count":

@@ -108,6 +108,27 @@ def test_what_was_checked_is_not_computed_again() -> None:
     assert acc.result(cells).to_list() == [3, 7, None]
 
 
+def test_a_state_of_nothing_that_all_would_share_is_not_changed() -> None:
+    shared: list[int] = []
+
+    def append(state: list[int], value: int) -> list[int]:
+        state.append(value)
+        return state
+
+    acc = fold(Functions(append, lambda one, other: one + other, lambda: shared), list[int])
+    cells = empty()
+    add(acc, cells, [(0, 1), (1, 2), (0, 3)])
+    assert acc.result(cells).to_list() == [[1, 3], [2], []]
+    assert shared == []
+
+
+def test_rows_of_which_nothing_is_known_may_be_anything() -> None:
+    acc = fold(Functions(lambda one, other: one + other, lambda one, other: one + other), sk.Row)
+    cells = empty()
+    add(acc, cells, [(0, 1), (1, "a"), (0, 3)])
+    assert acc.result(cells).to_list() == [4, "a", None]
+
+
 @pytest.mark.parametrize(
     "state_type, one, other",
     [

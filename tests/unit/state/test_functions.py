@@ -277,3 +277,17 @@ def test_the_first_record_that_cannot_be_added_is_named(function: str) -> None:
         with pytest.raises(CannotAddError) as caught:
             acc.check(empty(acc), np.zeros(3, np.int64), input_of(acc, given_, np.zeros(3, np.int64), given_))
         assert caught.value.index == 1
+
+
+@pytest.mark.parametrize("function", ["sum", "mean", "variance", "stddev", "quantile", "min", "max"])
+def test_infinities_and_floats_that_overflow_warn_nobody(function: str) -> None:
+    """Warnings are errors here; in a service they would be lines on standard error."""
+    acc = accumulator(function, Kind.FLOAT, nullable=True, options={"population": True, "q": 0.5, "error": 0.01})
+    for one, other in ((math.inf, -math.inf), (1e308, 1e308), (-1e308, 1e308), (math.nan, 1.0)):
+        parts = []
+        for values in ([one, other], [one], [other]):
+            cells = empty(acc)
+            acc.add(cells, np.zeros(len(values), np.int64), Column(np.array(values), None, Kind.FLOAT))
+            parts.append(cells)
+        acc.merge(parts[1], np.arange(SLOTS), parts[2])
+        assert repr(acc.result(parts[0]).to_list()) == repr(acc.result(parts[1]).to_list())
