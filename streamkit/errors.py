@@ -122,7 +122,7 @@ class EventTimeError(RecordError):
 
 
 class UserFunctionError(RecordError):
-    """A function given to ``map``, ``filter``, ``flat_map``, ``key_by`` or ``event_time`` raised."""
+    """A function given to ``map``, ``filter``, ``flat_map`` or ``key_by``, or a watermark's rule, raised."""
 
 
 class AggregateError(RecordError):
