@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
 
@@ -24,6 +24,7 @@ BASE_MS = 1_700_000_000_000
 SPAN_MS = 1_000_000
 END_MS = BASE_MS + SPAN_MS + 3_600_000  # of the records that `with_ends` adds
 SIZE_MS = 10_000
+VISIT_MS = 20_000
 OUT_OF_ORDERNESS_MS = 1_000
 
 _LATE_SHARE = 0.0005
@@ -100,6 +101,13 @@ def bids(records: int, keys: int, *, seed: int = 7) -> Bids:
     late = rng.random(records) < _LATE_SHARE
     at_ms = np.where(late, at_ms - rng.integers(15_000, 40_000, records), at_ms)
     return Bids(auction, bidder, price, channel, at_ms)
+
+
+def visits(records: int, keys: int, *, seed: int = 7) -> Bids:
+    """Bids on ``keys`` auctions at a time, on others every 20 s: each has one session, with a gap that is shorter."""
+    made = bids(records, keys, seed=seed)
+    turn = np.arange(records) * (SPAN_MS / records) // VISIT_MS
+    return replace(made, auction=made.auction + keys * turn.astype(np.int64))
 
 
 def one_bid_per_key(records: int) -> Bids:

@@ -19,7 +19,7 @@ from benchmarks import bids
 from benchmarks.bids import END_MS, OUT_OF_ORDERNESS_MS, SIZE_MS, Bids, Int64s
 
 HOPPING_SIZE_MS, HOPPING_MS = 60_000, 1_000
-GAP_MS = 100  # at 5,000 records a second of 100 keys: some hundred sessions per key
+GAP_MS, SHORT_GAP_MS = 10_000, 1_000
 KEPT_FROM = 9_010_000  # of prices up to 10,000,000: a tenth
 HOT_SIZE_MS, HOT_MS = 10_000, 2_000
 Q2_AUCTIONS = 123
@@ -109,19 +109,19 @@ def hopping(made: Bids, partitions: int, *, late_too: bool = False) -> Rows:
     return _before_the_end(rows(2, window_start=start, key=key, count=count, total=total, highest=highest), HOPPING_SIZE_MS)
 
 
-def session(made: Bids, partitions: int) -> Rows:
+def session(made: Bids, partitions: int, *, gap_ms: int = GAP_MS) -> Rows:
     """Right as long as no late record reaches back into a session that is still open, which the bids see to."""
     kept = bids.in_time(made, partitions)
     order = np.lexsort((made.at_ms[kept], made.auction[kept]))
     key, at_ms, price = (column[kept][order] for column in (made.auction, made.at_ms, made.price))
-    new = np.concatenate(([True], (key[1:] != key[:-1]) | (at_ms[1:] - at_ms[:-1] >= GAP_MS)))
+    new = np.concatenate(([True], (key[1:] != key[:-1]) | (at_ms[1:] - at_ms[:-1] >= gap_ms)))
     starts = np.flatnonzero(new)
     last = np.concatenate((starts[1:], [len(key)])) - 1
     found = rows(
         2,
         window_start=at_ms[starts],
         key=key[starts],
-        window_end=at_ms[last] + GAP_MS,
+        window_end=at_ms[last] + gap_ms,
         count=np.diff(starts, append=len(key)),
         total=np.add.reduceat(price, starts),
         highest=np.maximum.reduceat(price, starts),

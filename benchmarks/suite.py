@@ -16,7 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -184,7 +184,7 @@ def _fill(play: Play) -> None:
         if each.name == workloads.RESTORE.name:
             made, topics = restore.inputs(play.at, each.records)
         else:
-            made = bids.with_ends(bids.bids(each.records, each.keys), each.partitions)
+            made = bids.with_ends(each.make(each.records, each.keys), each.partitions)
             topics = {play.at.name(each.name): each.partitions}
         play.made[each.name] = made
         by_form.setdefault(each.form, []).append((made, topics))
@@ -235,7 +235,8 @@ def _turn(play: Play, workload: Workload, name: str, turn: int) -> Run:
     sink, app = play.at.name(f"{prefix}-out"), play.at.name(f"{prefix}-app")
     play.at.create({sink: of.partitions})
     source = play.at.name(of.name)
-    told = Job(play.at.bootstrap, app, source, sink, len(made), of.partitions, pipeline=workload.pipeline, outputs=len(expected))
+    told = Job(play.at.bootstrap, app, source, sink, len(made), of.partitions, window=workload.window)
+    told = replace(told, pipeline=workload.pipeline, outputs=len(expected))
     program = play.programs[name]
     found = job.run(name, told, timeout_s=TURN_S, program=program.command, environment=program.environment)
     values: list[bytes] = []

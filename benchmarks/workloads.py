@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmarks import references
-from benchmarks.bids import JSON, SIZE_MS, Bids, Form
+from benchmarks.bids import JSON, SIZE_MS, Bids, Form, bids, visits
 from benchmarks.references import ITEM_KEY, THOUSANDTHS, Reader, Rows
 
 
@@ -26,6 +26,7 @@ class Input:
     keys: int = 100
     partitions: int = 1
     form: str = "json"
+    make: Callable[[int, int], Bids] = bids
 
     def scaled(self, scale: float) -> Input:
         return replace(self, records=max(1_000, round(self.records * scale)))
@@ -51,6 +52,7 @@ class Workload:
     reader: Reader = field(default_factory=Reader)
     contestants: Mapping[str, Part] = field(default_factory=lambda: MappingProxyType({"streamkit": Part()}))
     unsupported: str | None = None
+    window: str = "10s"
 
     def input_of(self, contestant: str) -> Input:
         return self.contestants[contestant].input or self.input
@@ -65,6 +67,8 @@ BIDS_1M = Input("bids-1m", 1_000_000)
 BIDS_4P = Input("bids-4p", 2_000_000, partitions=4)
 BIDS_100K = Input("bids-100k", 1_000_000, keys=100_000)
 TEXT_KEYS = Input("text-keys", 1_000_000, form="text-keys")
+VISITS = Input("visits", 5_000_000, make=visits)
+BIDS_200 = Input("bids-200", 1_000_000, keys=200)
 AVRO = Input("avro", 1_000_000, form="avro")
 PARTITIONS_4 = Input("partitions-4", 3_000_000, keys=1_024, partitions=4)
 PARTITIONS_256 = Input("partitions-256", 3_000_000, keys=1_024, partitions=256)
@@ -164,7 +168,15 @@ WORKLOADS = (
         Reader(size_ms=references.HOPPING_SIZE_MS),
         _parts("streamkit", flink=Part(turns=1)),
     ),
-    Workload("session", "sessions with a gap of 100 ms, 100 keys", BIDS_5M, "session", references.session),
+    Workload("session", "sessions of 20 s with a gap of 10 s, 100 keys at a time", VISITS, "session", references.session),
+    Workload(
+        "session-short",
+        "short sessions: gap of 1 s, as much as records are out of order, 200 keys",
+        BIDS_200,
+        "session",
+        partial(references.session, gap_ms=references.SHORT_GAP_MS),
+        window=f"{references.SHORT_GAP_MS}ms",
+    ),
     Workload("functions", "a function for each record (map), a tenth kept (filter)", BIDS_5M, "functions", references.mapped),
     Workload("w1-1024-4p", "W1, 1,024 keys, 4 partitions", PARTITIONS_4, "tumbling", references.tumbling, _W1),
     Workload("w1-1024-256p", "W1, 1,024 keys, 256 partitions, one worker", PARTITIONS_256, "tumbling", references.tumbling, _W1),

@@ -10,7 +10,7 @@ import polars as pl
 
 import streamkit as sk
 from benchmarks.job import Job
-from benchmarks.references import GAP_MS, HOPPING_MS, HOPPING_SIZE_MS, HOT_MS, HOT_SIZE_MS, KEPT_FROM, Q1_RATE, Q2_AUCTIONS
+from benchmarks.references import HOPPING_MS, HOPPING_SIZE_MS, HOT_MS, HOT_SIZE_MS, KEPT_FROM, Q1_RATE, Q2_AUCTIONS
 
 
 class Bid(sk.Model):
@@ -59,7 +59,7 @@ def hopping(service: sk.App, job: Job) -> None:
 
 
 def session(service: sk.App, job: Job) -> None:
-    _per_auction(_bids(service, job), sk.session(f"{GAP_MS}ms")).on_close().to(sk.Topic(job.sink, key=int))
+    _per_auction(_bids(service, job), sk.session(job.window)).on_close().to(sk.Topic(job.sink, key=int))
 
 
 def avro(service: sk.App, job: Job) -> None:

@@ -48,7 +48,8 @@ def test_hopping_is_what_one_record_after_the_other_gives(size, hop):
     assert everything == np.count_nonzero(MADE.at_ms < END_MS) * (size // hop) > sum(count)
 
 
-def test_sessions_are_what_one_record_after_the_other_gives():
+@pytest.mark.parametrize("gap_ms", [references.GAP_MS, references.SHORT_GAP_MS, 300])
+def test_sessions_are_what_one_record_after_the_other_gives(gap_ms):
     times: dict[int, list[int]] = defaultdict(list)
     for key, at_ms, _, before in in_order():
         if before - OUT_OF_ORDERNESS_MS < at_ms // bids.SIZE_MS * bids.SIZE_MS + bids.SIZE_MS:
@@ -58,17 +59,17 @@ def test_sessions_are_what_one_record_after_the_other_gives():
         moments.sort()
         first = 0
         for number, at_ms in enumerate(moments):
-            if number + 1 == len(moments) or moments[number + 1] - at_ms >= references.GAP_MS:
-                found.add((moments[first], key, at_ms + references.GAP_MS, number + 1 - first))
+            if number + 1 == len(moments) or moments[number + 1] - at_ms >= gap_ms:
+                found.add((moments[first], key, at_ms + gap_ms, number + 1 - first))
                 first = number + 1
-    assert {row[:4] for row in as_set(references.session(MADE, 2))} == found
+    assert {row[:4] for row in as_set(references.session(MADE, 2, gap_ms=gap_ms))} == found
 
 
 @pytest.mark.parametrize("workload", [each for each in workloads.WORKLOADS if each.reference], ids=lambda each: each.name)
 def test_streamkit_gives_the_reference_in_every_workload(workload):
-    made = bids.with_ends(bids.bids(1_500, 20), 1)
+    made = bids.with_ends(workload.input.make(1_500, 20), 1)
     form = workloads.FORMS[workload.input.form]
-    app = contestant.app(Job("", "bench", "bids", "results", len(made), pipeline=workload.pipeline))
+    app = contestant.app(Job("", "bench", "bids", "results", len(made), window=workload.window, pipeline=workload.pipeline))
     with sk.TestDriver(app) as driver:
         for key, value in zip(made.auction.tolist(), form.encode(made.payloads(slice(None))), strict=True):
             driver.cluster.append("bids", value, form.key % key, 0)
