@@ -18,6 +18,7 @@ def main() -> None:
         # In a container the kernel drops a signal for which process 1 has no handler, so a stop during the imports below would be
         # lost, and the container killed after its grace period. A service installs its own handler when it starts.
         signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a service that is starting has nothing to tell yet, and must not die of it
     from streamkit.cli.main import run_command_line
 
     run_command_line()

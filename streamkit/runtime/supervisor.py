@@ -3,8 +3,8 @@
     STARTED ──died──> WAITING ──back-off over──> STARTED
     STARTED ──exit code 0──> OVER          STARTED ──died too often──> all are stopped, and the service ends with that exit code
 
-One that dies leaves the others running. SIGTERM and SIGINT go on to all; the parent ends when the last of them has. Workers
-watch their parent: if it is killed they drain and leave.
+One that dies leaves the others running. SIGTERM and SIGINT go on to all; the parent ends when the last of them has. SIGUSR1, by
+which a worker tells what it is at, goes on to all as well. Workers watch their parent: if it is killed they drain and leave.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class _Slot:
             self.told = True
             self.process.send_signal(signal.SIGTERM)
 
+    def ask(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGUSR1)
+
 
 class Supervisor:
     """Runs ``command(index)`` once per worker and restarts what dies."""
@@ -64,7 +68,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Until all have ended; the exit code of the service: 0, or that of the worker which died too often."""
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGUSR1: self._ask}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             while any(not slot.over for slot in self._slots) and time.monotonic() < self._stop_by:
                 now = time.monotonic()
@@ -82,6 +87,10 @@ class Supervisor:
         self._stop_by = min(self._stop_by, time.monotonic() + self._stop_timeout_s)
         for slot in self._slots:
             slot.tell()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        for slot in self._slots:
+            slot.ask()
 
     def _look(self, slot: _Slot, now: float) -> None:
         if slot.over:

@@ -193,6 +193,16 @@ def streamkit(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("streamkit")), *arguments]
 
 
+def test_a_question_by_signal_ends_no_command_that_is_starting() -> None:
+    """SIGUSR1 asks a service what it is at; one that has not come so far must not die of it."""
+    program = (
+        "import os, signal, sys\nfrom streamkit.cli import main\nsys.argv = ['streamkit', '--version']\n"
+        "try:\n    main()\nfinally:\n    os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_record_that_cannot_be_processed(module, tmp_path):
     (tmp_path / "in.jsonl").write_text("1\n0\n")
     command = streamkit("dev", f"{module}:app", "--input", "numbers=in.jsonl")

@@ -64,6 +64,27 @@ def test_a_signal_goes_on_to_all() -> None:
     assert recorder.of("worker-died") == []
 
 
+def test_who_asks_the_parent_asks_all(tmp_path: Path) -> None:
+    """And nobody dies of it, the parent included."""
+    recorder = Recorder()
+    answer = (
+        "import os, pathlib, signal, sys, time; "
+        f"signal.signal(signal.SIGUSR1, lambda *a: sys.exit(pathlib.Path(r'{tmp_path}', str(os.getpid())).touch())); "
+        f"pathlib.Path(r'{tmp_path}', f'ready{{os.getpid()}}').touch(); time.sleep(60)"
+    )
+    supervisor = Supervisor(lambda _: python(answer), 2, recorder)
+
+    def ask() -> None:
+        while len(list(tmp_path.glob("ready*"))) < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    threading.Thread(target=ask, daemon=True).start()
+    assert supervisor.run() == 0
+    assert len(list(tmp_path.iterdir())) == 4
+    assert recorder.of("worker-died") == []
+
+
 def test_pauses_grow_up_to_a_bound_and_old_deaths_are_forgotten() -> None:
     assert after_exit(1, [0.0], 1000.0, stopping=False) == RestartAfter(0.5)
     pauses = [after_exit(1, [float(n) for n in range(k)], float(k), stopping=False) for k in range(GIVE_UP_AFTER - 1)]
