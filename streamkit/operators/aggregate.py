@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +26,7 @@ from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
 from streamkit.record.columns import Column, column_from
 from streamkit.record.schema import Field, Kind
-from streamkit.state.accumulators import CannotGiveError, CannotMergeError, HasCells
+from streamkit.state.accumulators import CannotGiveError, HasCells
 from streamkit.state.changelog import BlockStore
 from streamkit.state.window_store import Entries
 
@@ -163,24 +162,13 @@ class AggregateOperator(Operator):
         before = progress.frontier
         if watermark != END_OF_TIME:
             progress.frontier = watermark
-        with self._merging():
-            for updates in self.updates:
-                updates.passing(before, watermark)
-            self._close_through(watermark)
+        for updates in self.updates:
+            updates.passing(before, watermark)
+        self._close_through(watermark)
         if watermark != END_OF_TIME:
             passed = self.window.previous_end(int(self.window.first_open_end(np.array([watermark]))[0]))
             progress.closed_through = max(progress.closed_through, passed)
         return self._passed_on(watermark)
-
-    @contextmanager
-    def _merging(self) -> Iterator[None]:
-        """Where panes are put together: no single record is at fault if that fails, so it cannot be skipped."""
-        try:
-            yield
-        except CannotMergeError as error:
-            (topic, partition), offset = self._last_place
-            reason = f"the total of key {_shown(error.key)} over several panes cannot be had: {error.reason}"
-            raise AggregateError(reason, topic=topic, partition=partition, offset=offset, operator=self._label) from error
 
     def _passed_on(self, watermark: int) -> int:
         """A watermark below every result that may still come."""

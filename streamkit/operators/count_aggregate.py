@@ -58,8 +58,7 @@ class CountAggregateOperator(AggregateOperator):
     def _add_at_once(self, batch: Batch, columns: dict[str, Column]) -> None:
         while len(batch):
             try:
-                with self._merging():
-                    filled = self._store.update(batch.timestamps, batch.keys, self._in_order(columns, batch))
+                filled = self._store.update(batch.timestamps, batch.keys, self._in_order(columns, batch))
             except CannotAddError as error:
                 self._reject(batch, error.index, error.reason)
                 left = np.delete(np.arange(len(batch)), error.index)

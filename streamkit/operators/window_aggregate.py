@@ -79,8 +79,7 @@ class WindowAggregateOperator(AggregateOperator):
                 updates.tell(self.progress.frontier, 0.0)
 
     def _emit_update(self, updates: Updates, end: int, keys: Keys, kind: str) -> None:
-        with self._merging():
-            entries = self.store.total(self.window.start_of(end), end, keys)
+        entries = self.store.total(self.window.start_of(end), end, keys)
         header: Headers = [(RESULT_HEADER, kind.encode())]
         for batch in self._result_batches(entries):
             updates.process(batch.with_added_headers([header] * len(batch)))

@@ -38,15 +38,6 @@ class CannotAddError(ValueError):
         super().__init__(reason)
 
 
-class CannotMergeError(ValueError):
-    """The cells of one key in two panes cannot be put together."""
-
-    def __init__(self, key: Any, reason: str) -> None:
-        self.key = key
-        self.reason = reason
-        super().__init__(reason)
-
-
 class CannotGiveError(ValueError):
     """Row number ``index`` of the cells has no result."""
 

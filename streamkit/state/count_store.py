@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.columns import Column
-from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError, Cells, HasCells
+from streamkit.state.accumulators import Accumulator, CannotAddError, Cells, HasCells
 from streamkit.state.count_totals import Added, CountTotals, Panes
 from streamkit.state.key_index import Keys, Slots, exact_keys, index_for, plain_key
 from streamkit.state.window_store import Entries, PaneId
@@ -134,16 +134,13 @@ class CountStore:
         keys = np.repeat(np.arange(len(begun)), begun)
         numbers = before[keys] - 1 - (np.arange(len(keys)) - np.repeat(np.cumsum(begun) - begun, begun))
         rows = arrivals.slots[keys] * self._ring + numbers % self._ring
-        try:
-            added = self._sums.add(
-                Panes(arrivals.pane_key[new], arrivals.pane_number[new], _summed(made, new)),
-                Panes(keys, numbers, _summed(self._cells, rows)),
-                arrivals.slots,
-            )
-            ends = (arrivals.number[closing] + 1) // self._pane
-            first, last, *cells = self._sums.windows(added, arrivals.ids[closing], ends, arrivals.slots, before)
-        except CannotMergeError as error:
-            raise CannotMergeError(plain_key(arrivals.distinct[error.key]), error.reason) from error
+        added = self._sums.add(
+            Panes(arrivals.pane_key[new], arrivals.pane_number[new], _summed(made, new)),
+            Panes(keys, numbers, _summed(self._cells, rows)),
+            arrivals.slots,
+        )
+        ends = (arrivals.number[closing] + 1) // self._pane
+        first, last, *cells = self._sums.windows(added, arrivals.ids[closing], ends, arrivals.slots, before)
         return [[*first, *last], *cells], added
 
     def _derive_totals(self) -> None:
@@ -160,7 +157,7 @@ class CountStore:
             Panes(keys, numbers[there], _summed(self._cells, keys * self._ring + numbers[there] % self._ring)), full
         )
 
-    def _merged(self, rows: Int64s, where: npt.NDArray[np.bool_], keys: Keys) -> list[Cells]:
+    def _merged(self, rows: Int64s, where: npt.NDArray[np.bool_]) -> list[Cells]:
         """One row for each row of panes, which are there ``where`` it is true: neighbours are put together until one is left."""
         merged: list[Cells] = []
         for acc, held in zip(self.accumulators, self._cells, strict=True):
@@ -169,20 +166,17 @@ class CountStore:
                 cell[where] = values[rows]
             merged.append(cells)
         place = [merged[0][_FIRST].min(axis=1), merged[0][_LAST].max(axis=1)]
-        return [place, *(self._folded(acc, cells, keys) for acc, cells in zip(self.functions, merged[1:], strict=True))]
+        return [place, *(self._folded(acc, cells) for acc, cells in zip(self.functions, merged[1:], strict=True))]
 
     @staticmethod
-    def _folded(acc: Accumulator, cells: Cells, keys: Keys) -> Cells:
+    def _folded(acc: Accumulator, cells: Cells) -> Cells:
         while len(cells[0]) and (width := cells[0].shape[1]) > 1:
             left = [np.ascontiguousarray(cell[:, 0::2]) for cell in cells]
             pairs = width // 2
             columns = left[0].shape[1]
             slots = (np.arange(len(left[0]))[:, None] * columns + np.arange(pairs)).ravel()
             flat = [cell.reshape(-1) for cell in left]
-            try:
-                acc.merge(flat, slots, [cell[:, 1::2].reshape(-1) for cell in cells])
-            except CannotAddError as error:
-                raise CannotMergeError(keys[error.index // pairs], error.reason) from error
+            acc.merge(flat, slots, [cell[:, 1::2].reshape(-1) for cell in cells])
             cells = [cell.reshape(-1, columns) for cell in flat]
         return [cell[:, 0] for cell in cells]
 
@@ -254,16 +248,16 @@ class CountStore:
         shown = [plain_key(self._keys[slot]) for slot in slots.tolist()]
         step = max(1, _MERGED_AT_ONCE // self._ring)
         parts = [
-            self._filling(slots[some], totals[some], ends[some], shown[some])
+            self._filling(slots[some], totals[some], ends[some])
             for some in (slice(start, start + step) for start in range(0, max(len(slots), 1), step))
         ]
         cells = [[np.concatenate(column) for column in zip(*held, strict=True)] for held in zip(*parts, strict=True)]
         return Entries(_PANE, shown, cells)
 
-    def _filling(self, slots: Slots, totals: Int64s, ends: Int64s, keys: Keys) -> list[Cells]:
+    def _filling(self, slots: Slots, totals: Int64s, ends: Int64s) -> list[Cells]:
         numbers = ends[:, None] // self._pane + np.arange(-self._ring, 0)
         held = (numbers >= 0) & (numbers * self._pane < totals[:, None])
-        return self._merged((slots[:, None] * self._ring + numbers % self._ring)[held], held, keys)
+        return self._merged((slots[:, None] * self._ring + numbers % self._ring)[held], held)
 
     def known(self, keys: Keys) -> list[Any]:
         """Of these keys, each once and as a dict knows them, those that are still in the state."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.columns import Column
-from streamkit.state.accumulators import Accumulator, CannotAddError, CannotMergeError, Cells
+from streamkit.state.accumulators import Accumulator, CannotAddError, Cells
 from streamkit.state.key_index import KeyIndex, Keys, Slots, fitting, index_for
 
 Int64s = npt.NDArray[np.int64]
@@ -87,10 +87,7 @@ class Pane:
         """Adds other rows to those of the same keys; gives their slots."""
         slots = self.slots(entries.keys)
         for acc, cells, other in zip(self._accumulators, self.cells, entries.cells, strict=True):
-            try:
-                acc.merge(cells, slots, other)
-            except CannotAddError as error:
-                raise CannotMergeError(entries.keys[error.index], error.reason) from error
+            acc.merge(cells, slots, other)
         return slots
 
     def merge_found(self, other: Pane) -> None:
@@ -99,10 +96,7 @@ class Pane:
         found = other.index.find(keys)
         here = np.flatnonzero(found >= 0)
         for acc, cells, others in zip(self._accumulators, self.cells, other.cells, strict=True):
-            try:
-                acc.merge(cells, here, [cell[found[here]] for cell in others])
-            except CannotAddError as error:
-                raise CannotMergeError(keys[here[error.index]], error.reason) from error
+            acc.merge(cells, here, [cell[found[here]] for cell in others])
 
     def entries(self, pane: PaneId, slots: Slots | None = None) -> Entries:
         """The rows at these slots, or all of them (then views, not copies)."""
