@@ -23,6 +23,7 @@ StreamkitError
 ├── AssignmentError             the group keeps the inputs of one task apart
 ├── TopicChangedError           a topic was deleted, made anew or changed while the app ran
 ├── StalledError                records wait in a partition that is ours, and nothing is committed of it
+├── StateLimitError             window state has come to memory_limit_mb, and holding partitions back is no help
 ├── ContainerError              what a test with containers or replicas needs is not there, or died
 ├── StuckError                  a client call never returned; the process leaves with exit code 75
 └── KafkaError                  what a Kafka client call reported, by what must be done about it
@@ -155,6 +156,10 @@ class TopicChangedError(StreamkitError):
         self.topic = topic
         self.reason = reason
         super().__init__(f"{reason}. {hint}")
+
+
+class StateLimitError(StreamkitError):
+    """Window state has come to ``memory_limit_mb``, or is close to it and waits for a partition that gives nothing."""
 
 
 class StalledError(StreamkitError):

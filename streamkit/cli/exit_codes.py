@@ -39,6 +39,7 @@ TABLE: Final[Sequence[ExitCode]] = (
         (errors.LostOffsetError, errors.StateError, errors.TopicChangedError, errors.FinishedError),
     ),
     ExitCode(7, "another worker under the same instance id", (errors.FencedError,)),
+    ExitCode(8, "window state has come to memory_limit_mb", (errors.StateLimitError,)),
     ExitCode(
         3,
         "Kafka does not answer or fails: start again later",

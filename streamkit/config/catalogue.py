@@ -108,7 +108,7 @@ def _of_engine() -> list[Setting]:
             least=each.metadata.get("least", 0),
             most=each.metadata.get("most", 0),
             choices=each.metadata.get("choices", ()),
-            unset="the broker's" if each.default is None else "",
+            unset=each.metadata["unset"] if each.default is None else "",
         )
         for each in fields(EngineSettings)
     ]

@@ -42,8 +42,8 @@ def _ms(default: int, doc: str, *, least: int = 1, most: int = _DAY_MS) -> Any:
     return _number(default, doc, least=least, most=most)
 
 
-def _number(default: int | None, doc: str, *, least: int = 1, most: int = _MOST) -> Any:
-    return field(default=default, metadata={"doc": doc, "least": least, "most": most})
+def _number(default: int | None, doc: str, *, least: int = 1, most: int = _MOST, unset: str = "the broker's") -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least, "most": most, "unset": unset})
 
 
 def _choice(choices: tuple[str, ...], doc: str) -> Any:
@@ -112,6 +112,12 @@ class EngineSettings:
     )
     replication_factor: int = _number(-1, "of internal topics; -1 is the broker's default", least=-1, most=_REPLICAS)
     min_insync_replicas: int | None = _number(None, "of internal topics", most=_REPLICAS)
+    memory_limit_mb: int | None = _number(
+        None,
+        "of the window state of a worker, in millions of bytes: before it is reached, partitions that are ahead of others wait; "
+        "a worker that comes to it all the same stops ([how to choose it](../operate/performance.md#memory))",
+        unset="none",
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -17,6 +17,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "answer": "what the group's coordinator answered",
     "as_seconds": "what it would be, were it seconds",
     "away_s": "seconds since the first sign that Kafka does not answer",
+    "bytes": "of the state of all stores",
     "call": "the client call",
     "code": "exit code of the process; negative: the signal that killed it",
     "deaths": "how often it has died",
@@ -34,6 +35,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "kind": "the class of the error",
     "latest": "event time",
     "lateness_ms": "for how long, in event time, the last window of a late record had been closed; the most since it was told",
+    "limit": "`memory_limit_mb`, in bytes",
     "new": "since this was told last",
     "offset": "of the first record concerned",
     "operator": "the step of the pipeline",
@@ -54,6 +56,8 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "stack": "what every thread of the process is at",
     "state": "of the task",
     "task": "`sub-topology/partition`",
+    "state_bytes": "memory of the state of all stores",
+    "stores": "with their bytes, the largest first",
     "tasks": "`sub-topology/partition`; of a commit their number",
     "timeout": "a duration",
     "topic": "",
@@ -95,7 +99,7 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
         "stages": Event(
             "info",
             "where the time went: once a minute in which records came, and at the end of the whole run",
-            ("seconds", "records", "records_per_s", "shares"),
+            ("seconds", "records", "records_per_s", "state_bytes", "shares"),
         ),
         "inspected": Event(
             "info",
@@ -165,6 +169,12 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             ("topic", "partition", "position", "end"),
         ),
         "sink-changed": Event("warning", "a topic that the app writes has another number of partitions", ("topic", "partitions")),
+        "memory-high": Event(
+            "warning",
+            "window state has come to 80 % of `memory_limit_mb`; partitions that are ahead of others wait for those",
+            ("bytes", "limit", "stores", "partitions", "waits_for"),
+        ),
+        "memory-released": Event("info", "window state is below 60 % of it again, and all partitions go on", ("bytes", "limit")),
         # ---- transactions
         "commit": Event(
             "debug", "a transaction is committed: some in a second, so only at this level", ("tasks", "records", "seconds")

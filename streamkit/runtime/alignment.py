@@ -73,7 +73,7 @@ class Alignment:
         self._max_records = max_records
         sources = [source for part in topology.parts for source in part.sources]
         self._drift_ms = {s.topic.name: s.event_time.max_drift_ms for s in sources if s.event_time.max_drift_ms is not None}
-        self._meeting = _meeting(topology)
+        self._meeting = meeting(topology)
         self._free: list[RecordBatch] = []
         self._hands: dict[TopicPartition, deque[RecordBatch]] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -217,7 +217,7 @@ class Alignment:
             kept.clear()
 
 
-def _meeting(topology: Topology) -> dict[str, str]:
+def meeting(topology: Topology) -> dict[str, str]:
     """Sub-topology -> the name that it has in common with all that repartition topics connect it with; those that are alone are
     left out."""
     common = {part.name: part.name for part in topology.parts}

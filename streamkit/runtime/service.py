@@ -134,7 +134,7 @@ def run_service(
             life.worker = worker
             worker.start()
             instrument.event("started", kafka=client.describe())
-            report = StageReport(worker.stages, instrument, clock)
+            report = StageReport(worker.stages, instrument, clock, worker.state_bytes)
             try:
                 _run(worker, options, instrument, stop, life, report, clock)
             finally:

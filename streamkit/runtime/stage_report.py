@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from streamkit.clock import Clock
@@ -17,8 +17,11 @@ _TOLD_FROM: Final = 0.001
 class StageReport:
     """`look` after every step, `end` when the last one is done."""
 
-    def __init__(self, stages: Stages, instrument: Instrument, clock: Clock) -> None:
+    def __init__(
+        self, stages: Stages, instrument: Instrument, clock: Clock, state_bytes: Callable[[], Mapping[str, int]] = dict
+    ) -> None:
         self._stages = stages
+        self._state_bytes = state_bytes
         self._instrument = instrument
         self._clock = clock
         self._times: Sequence[StageTime] = stages.times()
@@ -50,5 +53,6 @@ class StageReport:
             seconds=round(whole, 1),
             records=records,
             records_per_s=round(records / whole),
+            state_bytes=sum(self._state_bytes().values()),
             shares={each.name: round(100 * each.seconds / whole, 1) for each in times if each.seconds >= _TOLD_FROM * whole},
         )

@@ -31,6 +31,7 @@ from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.idleness import Idleness
 from streamkit.runtime.lateness import LateReport
 from streamkit.runtime.layout import Layout
+from streamkit.runtime.memory import MemoryLimit, state_bytes
 from streamkit.runtime.outage import Outage
 from streamkit.runtime.parking import Parking
 from streamkit.runtime.pauses import Pauses
@@ -93,6 +94,7 @@ class Worker:
         self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
         self._pauses = Pauses(self._consumer)
+        self._memory = MemoryLimit(layout.topology, self._tasks, self._pauses, clock, settings, instrument)
         self._alignment = Alignment(layout.topology, self._tasks, self._pauses, clock, instrument, settings.max_records)
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
         self._failures = failures
@@ -127,6 +129,10 @@ class Worker:
     @property
     def tasks(self) -> Sequence[Task]:
         return tuple(self._tasks)
+
+    def state_bytes(self) -> dict[str, int]:
+        """Memory of the state of its tasks, by store."""
+        return state_bytes(tuple(self._tasks.at_work()))
 
     def situation(self) -> dict[str, Any]:
         """What it is at, in words for the log. May be called from another thread, while this worker's does not come back."""
@@ -171,6 +177,7 @@ class Worker:
             self._take_over.step()
             self._advance_time()
             committed = self._committer.commit_if_due()
+            self._memory.look()
         except (KafkaError, LostOffsetError, StateError) as error:
             self._topics.suspect(error)
             answer = self._answer_to(error)

@@ -102,7 +102,7 @@ def test_it_is_told_once_a_minute_in_which_records_came_and_of_the_whole_run():
     now, clock, events = {"ns": 0}, ManualClock(), Recorder()
     stages = Stages(wall_ns=lambda: now["ns"], cpu_ns=lambda: 0)
     decode = stages.number("decode", "bids")
-    report = StageReport(stages, events, clock)
+    report = StageReport(stages, events, clock, lambda: {"one": 3, "other": 4})
 
     def minute(records: int, decoding_s: int) -> None:
         stages.enter(decode)
@@ -116,7 +116,7 @@ def test_it_is_told_once_a_minute_in_which_records_came_and_of_the_whole_run():
 
     minute(600, 15)
     assert events.of("stages") == [
-        {"seconds": 60.0, "records": 600, "records_per_s": 10, "shares": {"decode bids": 25.0, "other": 75.0}}
+        {"seconds": 60.0, "records": 600, "records_per_s": 10, "state_bytes": 7, "shares": {"decode bids": 25.0, "other": 75.0}}
     ]
     minute(0, 0)
     assert len(events.of("stages")) == 1
@@ -124,7 +124,7 @@ def test_it_is_told_once_a_minute_in_which_records_came_and_of_the_whole_run():
     assert events.of("stages")[1]["shares"] == {"decode bids": 5.0, "other": 95.0}
     assert [each.seconds for each in report.end()] == [18, 162]
     assert events.of("stages")[2] == {
-        "seconds": 180.0, "records": 660, "records_per_s": 4, "shares": {"decode bids": 10.0, "other": 90.0},
+        "seconds": 180.0, "records": 660, "records_per_s": 4, "state_bytes": 7, "shares": {"decode bids": 10.0, "other": 90.0},
     }  # fmt: skip
 
 
