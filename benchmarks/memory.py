@@ -51,7 +51,8 @@ CASES = (
 def measure(case: Case, entries: int) -> tuple[float, float]:
     """Bytes per entry as counted, and as the process grew."""
     app = sk.App("memory")
-    events = app.stream(sk.Topic("in", key=case.key, value=Event), event_time=sk.event_time("at"))
+    source: sk.Topic[Any, Event] = sk.Topic("in", key=case.key, value=Event)
+    events = app.stream(source, event_time=sk.event_time("at"))
     events.by_record_key().window(case.window()).aggregate("entries", **case.outputs).on_close().to(sk.Topic("out"))
     with sk.TestDriver(app, settings=sk.EngineSettings()) as driver:
         for number in range(entries):
@@ -83,8 +84,7 @@ def main() -> None:
         table.add_column(column, justify="right" if column else "left")
     for number, case in enumerate(CASES):
         found = [_in_own_process(number, entries) for entries in ENTRIES]
-        counted, grown = [each[0] for each in found], [each[1] for each in found]
-        table.add_row(case.name, f"{min(counted):.0f}", f"{max(counted):.0f}", f"{max(grown):.0f}")
+        table.add_row(case.name, *(f"{each:.0f}" for each in (min(found)[0], max(found)[0], max(each[1] for each in found))))
     Console().print(table)
 
 
