@@ -27,7 +27,8 @@ def add_ranges(
     ``last``; gives which windows that were."""
     ids, ends = windows
     added = np.zeros(len(ids), bool)
-    begin, behind, level = entries.times, last + 1, 0
+    begin, behind = entries.times, last + 1
+    levels: list[tuple[Int64s, Int64s]] = []
     while len(open_ranges := np.flatnonzero(begin < behind)):
         odd = open_ranges[(begin[open_ranges] & 1) == 1]
         pieces, of = [begin[odd]], [odd]
@@ -36,8 +37,11 @@ def add_ranges(
         odd = np.flatnonzero((begin < behind) & ((behind & 1) == 1))
         pieces.append(behind[odd] - 1)
         of.append(odd)
-        _add_pieces(functions, entries, np.concatenate(of), np.concatenate(pieces), (ids, ends >> level), cells, added)
-        begin, behind, level = begin >> 1, behind >> 1, level + 1
+        levels.append((np.concatenate(of), np.concatenate(pieces)))
+        begin, behind = begin >> 1, behind >> 1
+    # Longest first: of entries at one time, what came later has the shorter range, and so is added later.
+    for level in reversed(range(len(levels))):
+        _add_pieces(functions, entries, *levels[level], (ids, ends >> level), cells, added)
     return added
 
 

@@ -154,6 +154,15 @@ def test_any_cut_gives_the_windows_of_the_definition_and_the_same_bits(kind: str
     assert repr(sorted(whole.rows.items(), key=repr)) == repr(sorted(cut.rows.items(), key=repr))
 
 
+def test_of_late_records_at_the_very_same_time_the_one_that_came_later_is_the_last() -> None:
+    """Their ranges of windows were cut into pieces of different lengths, and the shorter ones added first."""
+    played = Played("sliding")
+    for step in [([], 43), ([(1, 0, 1)], 1), ([(1, 0, 0)], 0)]:
+        played.play(step)
+    played.close(END)
+    assert comparable(played.rows) == played.expected()
+
+
 @both_kinds
 @settings(max_examples=60)
 @given(steps=drawn, commits=st.lists(st.booleans(), min_size=8, max_size=8))
