@@ -94,7 +94,9 @@ class Worker:
         self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
         self._pauses = Pauses(self._consumer)
-        self._memory = MemoryLimit(layout.topology, self._tasks, self._pauses, clock, settings, instrument)
+        self._memory = None
+        if settings.memory_limit_mb is not None:
+            self._memory = MemoryLimit(layout.topology, self._tasks, self._pauses, clock, settings, instrument)
         self._alignment = Alignment(layout.topology, self._tasks, self._pauses, clock, instrument, settings.max_records)
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
         self._failures = failures
@@ -177,7 +179,8 @@ class Worker:
             self._take_over.step()
             self._advance_time()
             committed = self._committer.commit_if_due()
-            self._memory.look()
+            if self._memory is not None:
+                self._memory.look()
         except (KafkaError, LostOffsetError, StateError) as error:
             self._topics.suspect(error)
             answer = self._answer_to(error)
