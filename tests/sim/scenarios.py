@@ -17,6 +17,7 @@ from tests.sim.pipelines import (
     Tumbling,
     Updates,
 )
+from tests.sim.sliding_kinds import KINDS as SLIDING
 from tests.sim.window_kinds import KINDS
 from tests.support.reference import Grid
 
@@ -35,7 +36,7 @@ SCENARIOS: dict[str, Pipeline] = {
         Poison(on_error="skip"),
     )
 }
-SCENARIOS |= KINDS
+SCENARIOS |= KINDS | SLIDING
 """These go on, whatever the faults."""
 
 ALL = {**SCENARIOS, **DAMAGED}
