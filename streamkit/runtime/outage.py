@@ -1,6 +1,6 @@
 """A Kafka that does not answer for a while: told, waited for with growing pauses, and over when it answers again.
 
-    HERE ──a poll fails, and the question after it gets no answer──> AWAY ──a question is answered──> HERE
+    HERE ──a poll, a commit or a take-over fails, and the question after it gets no answer──> AWAY ──a question is answered──> HERE
 
 While it is away nothing is committed and nothing restored: state stays in memory, and what is uncommitted waits. A poll that
 fails although the cluster answers (a partition without a leader) is only followed by a pause.
@@ -19,10 +19,12 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 TELL_EVERY_S = 10.0
 _ASK_FOR_S = 1.0
+_OF_THE_CLIENT = "_"
+"""How librdkafka's own error codes begin, which no broker sends: a time-out, a connection that broke."""
 
 
 class Outage:
-    """Told of polls that fail; asked before anything else is tried."""
+    """Told of calls that fail; asked before anything else is tried."""
 
     def __init__(self, admin: Admin, address: str, clock: Clock, instrument: Instrument) -> None:
         self._admin = admin
@@ -50,8 +52,16 @@ class Outage:
             self._tell("poll-retried", error=str(error))
             self._pause()
         else:
-            self._since, self._told = now, -math.inf
-            self._tell_waiting(now)
+            self._begins(now)
+
+    def suspect(self, error: RetriableError) -> None:
+        """Another call that got no answer; one that was answered (by a refusal for now) says that Kafka is there."""
+        if error.code.startswith(_OF_THE_CLIENT) and self._since is None and not self._answers():
+            self._begins(self._clock.monotonic())
+
+    def _begins(self, now: float) -> None:
+        self._since, self._told = now, -math.inf
+        self._tell_waiting(now)
 
     def over(self, *, heard: bool = False) -> bool:
         """Whether the cluster answers; while it does not, asking takes a moment and a pause. ``heard``: it has just sent

@@ -32,6 +32,8 @@ from streamkit.runtime.transaction import Transaction
 from streamkit.stages import RESTORE
 
 _TIMEOUT_S = 2.0
+_INIT_S = 3.0
+"""How long a take-over waits for a producer at once: where Kafka is away, that is then told, and others have their turn."""
 _SHORTLY_S, _LESS_SHORTLY_S = 0.25, 1.0
 _SLICE_WAIT_S = 0.01
 
@@ -61,6 +63,7 @@ class TakeOver:
         parking: Parking,
         *,
         started: Callable[[Sequence[Task]], None],
+        unanswered: Callable[[RetriableError], None],
         incarnation: Callable[[], str] = new_incarnation,
     ) -> None:
         self._tasks = tasks
@@ -77,6 +80,7 @@ class TakeOver:
         self._parking = parking
         self._split = SplitTasks(layout, clock, settings)
         self._started = started
+        self._unanswered = unanswered
         self._incarnation = incarnation
         self._positions: dict[TopicPartition, Committed | None] = {}
         self._restore: Restore | None = None
@@ -152,13 +156,14 @@ class TakeOver:
             return
         try:
             if wanted:
-                self._transaction.producer()  # fences the predecessor: its open transaction would hold the restore up
+                self._transaction.producer(_INIT_S)  # fences the predecessor: its open transaction would hold the restore up
             if back:  # first and alone: nothing that is pending for others must hold them up
                 self._take_back(back)
             else:
                 self._take_anew(wanted)
         except RetriableError as error:
             self._instrument.event("take-over-retried", error=str(error))
+            self._unanswered(error)
 
     def _take_back(self, back: Sequence[Task]) -> None:
         """Those that nobody had meanwhile are ready; the others are made anew by the next step, with all that were not here."""
@@ -216,6 +221,7 @@ class TakeOver:
             if not self._ready:  # it was the first commit that failed: roll back as for any other
                 raise
             self._instrument.event("take-over-retried", error=str(error))
+            self._unanswered(error)
 
     def _start(self, tasks: Sequence[Task]) -> None:
         """Asks first, then decides, then acts: if Kafka does not answer, nothing was done and the next step asks again."""

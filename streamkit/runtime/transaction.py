@@ -118,16 +118,19 @@ class Transaction:
             self.open, self.begun_at, self.records = True, self._clock.monotonic(), 0
         return producer
 
-    def producer(self) -> Producer:
-        """The producer, made and initialised when first needed: that fences our predecessor and ends its transaction."""
+    def producer(self, within_s: float | None = None) -> Producer:
+        """The producer, made and initialised when first needed: that fences our predecessor and ends its transaction.
+
+        RetriableError after ``within_s`` (None: as long as a start may take)."""
         if self._producer is None:
-            self._producer = self._initialised()
+            start_s = self._settings.start_timeout_ms / 1000
+            self._producer = self._initialised(start_s if within_s is None else min(within_s, start_s))
         return self._producer
 
-    def _initialised(self) -> Producer:
+    def _initialised(self, within_s: float) -> Producer:
         """Another init of the same id, or a transaction that is only just being ended, may refuse ours for a moment: then a
         fresh producer tries again, within bounds."""
-        end = self._clock.monotonic() + self._settings.start_timeout_ms / 1000
+        end = self._clock.monotonic() + within_s
         for attempt in range(1, _INIT_ATTEMPTS + 1):
             producer = self._make_producer()
             try:

@@ -120,7 +120,8 @@ class Worker:
         )  # fmt: skip
         self._take_over = TakeOver(
             self._tasks, layout, client, self._consumer, self._admin, self._transaction, self._assignment, clock, settings,
-            failures, instrument, self._parking, started=self._started, incarnation=new_incarnation,
+            failures, instrument, self._parking, started=self._started, unanswered=self._outage.suspect,
+            incarnation=new_incarnation,
         )  # fmt: skip
         self._take_over.until_end = until_end
 
@@ -187,6 +188,8 @@ class Worker:
             if isinstance(answer, StateError) or not isinstance(answer, self._rolls_back):
                 raise
             self._roll_back(answer)
+            if isinstance(error, RetriableError):
+                self._outage.suspect(error)
             return Step(busy=True)
         finally:
             self._guard.leave()

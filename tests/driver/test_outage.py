@@ -7,7 +7,7 @@ import json
 import pytest
 
 import streamkit as sk
-from streamkit.errors import RetriableError
+from streamkit.errors import AbortableError, FatalError, RetriableError
 from tests.driver.rig import Rig
 
 
@@ -115,3 +115,29 @@ def test_an_outage_longer_than_a_restore_may_stall_does_not_end_the_service() ->
     send(rig, 1_200)
     rig.settle()
     assert totals(rig) == [1_000]
+
+
+@pytest.mark.parametrize("call", ["flush", "init_transactions"])
+def test_a_call_without_an_answer_is_told_as_an_outage_and_nothing_is_tried_until_it_is_over(call: str) -> None:
+    rig = started()
+    if call == "init_transactions":  # which a worker calls when it has lost its producer
+        rig.cluster.faults.inject("commit", error=AbortableError("it has failed", code="UNKNOWN_MEMBER_ID", call="commit"))
+        rig.cluster.faults.inject("abort", error=FatalError("gone", code="_FATAL", call="abort"))
+    error = RetriableError("no answer", code="_TIMED_OUT", call=call)
+    for _ in range(1_000):
+        rig.cluster.faults.inject(call, error=error)
+    send(rig, 1_000)
+    lose_answers(rig, 20)
+    while not rig.events.of("waiting-for-broker"):
+        rig.step("a")
+    for _ in range(19):  # the first question was lost when it was told
+        left = sum(fault.call == call for fault in rig.cluster.faults.planted)
+        assert not rig.step("a")
+        assert sum(fault.call == call for fault in rig.cluster.faults.planted) == left  # not called
+    assert rig.events.of("broker-back") == []
+    rig.step("a")
+    assert len(rig.events.of("broker-back")) == 1
+    rig.calm()
+    send(rig, 1_100)
+    rig.settle()
+    assert totals(rig) == [1]

@@ -81,3 +81,18 @@ def test_a_second_outage_is_told_anew(world):
         assert outage.over()
         questions.answers = False
     assert len(events.of("waiting-for-broker")) == len(events.of("broker-back")) == 2
+
+
+def test_another_call_without_an_answer_begins_an_outage_and_one_that_was_refused_does_not_ask(world):
+    outage, questions, _, events = world
+    outage.suspect(RetriableError("offsets are pending", code="UNSTABLE_OFFSET_COMMIT", call="committed"))
+    assert (questions.asked, outage.away) == (0, False)
+    unanswered = RetriableError("no answer", code="_TIMED_OUT", call="init_transactions")
+    questions.answers = True
+    outage.suspect(unanswered)
+    assert (questions.asked, outage.away, events.events) == (1, False, [])  # Kafka is there
+    questions.answers = False
+    outage.suspect(unanswered)
+    outage.suspect(unanswered)  # known by now
+    assert (questions.asked, outage.away) == (2, True)
+    assert len(events.of("waiting-for-broker")) == 1
