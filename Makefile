@@ -68,7 +68,7 @@ bench-quick: $(DEV) ## Throughput beside a hand-written loop, in one short run
 	@$(PY) -m benchmarks.quick
 
 .PHONY: bench
-bench: $(DEV) ## Every contestant on every workload, half an hour: ARGS="--minutes 20 --only w1-100 --turns 3"
+bench: $(DEV) ## Every contestant on every workload, 20 minutes: ARGS="--minutes 20 --only w1-100 --turns 3"
 	@$(PY) -m benchmarks.suite $(ARGS)
 
 .PHONY: schemas

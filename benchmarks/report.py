@@ -49,15 +49,15 @@ records per CPU-second as a multiple.
 CAVEATS = """\
 ## How to read it
 
-- Ratios of one run are worth more than figures: on other machines all of them are others. Of two turns of one contestant the
-  second is often within 5 %, sometimes 20 % away.
+- Ratios of one run are worth more than figures: on other machines all of them are others. Turns of one contestant lie
+  mostly within 10 % of each other, a few 20 to 30 % apart; ratios inherit that.
 - All results are checked against a reference in numpy, row by row. A contestant with wrong results is reported as failed.
   Flink and Quix may take a record as in time that the others find late (Flink looks at its watermark every 200 ms of the
   clock, Quix at what has closed): theirs must lie between what is in time for sure and everything.
 - Exactly once is on in all but the floors, with a commit or checkpoint every 100 ms. The hand-written loops keep their
   windows in memory only: a restart would lose them. streamkit, Kafka Streams, Quix and Flink can restart.
-- JVM engines get 5 million records, for they are quick only once they are warm, except with 100,000 keys, where a million
-  already takes them half a minute. The processor time of compiling is in their figures, as it is in the bill; that of
+- JVM engines get 5 million records, for they are quick only once they are warm, except with 100,000 keys, where they take
+  longest for a million. The processor time of compiling is in their figures, as it is in the bill; that of
   planning a Flink job is not.
 - Flink's time by the clock starts when the job is handed to its cluster, not at the first record.
 - Everything shares the processors of one machine with the broker, so *k/s* says little about a cluster.

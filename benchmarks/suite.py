@@ -1,6 +1,6 @@
 """`make bench`: every contestant on every workload, on one real Kafka in one run, each turn in a process of its own.
 
-    make bench                                    all; half an hour on two cores
+    make bench                                    all; 20 minutes on two cores
     make bench ARGS="--minutes 20"                what can be measured in that time: first turns of all before second ones
     make bench ARGS="--only 'w1-*:streamkit'"     some workloads, or some contestants of them
     make bench ARGS="--quick --out build/bench"   a tenth of the records, one turn: does everything go through?
