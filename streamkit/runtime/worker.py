@@ -166,6 +166,7 @@ class Worker:
         wait = self._settings.poll_timeout_ms / 1000 if timeout is None else timeout
         self._guard.enter("step", self._settings.step_deadline_s)
         try:
+            self._transaction.serve()
             self._topics.look()
             self._late.look(self._clock.monotonic())
             if not self._outage.away:

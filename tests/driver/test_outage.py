@@ -141,3 +141,21 @@ def test_a_call_without_an_answer_is_told_as_an_outage_and_nothing_is_tried_unti
     send(rig, 1_100)
     rig.settle()
     assert totals(rig) == [1]
+
+
+@pytest.mark.parametrize("kafka", ["there", "away"])
+def test_the_producer_is_served_while_it_has_nothing_to_do(kafka: str) -> None:
+    """What librdkafka has to say of brokers that are away would pile up in it, and each further line would cost more."""
+    rig = started()
+    if kafka == "away":
+        fail_polls(rig, 1)
+        lose_answers(rig, 1_000)
+    producer = rig.processes["a"].worker._transaction.producer()
+    served = []
+    real = producer.disturbed
+    producer.disturbed = lambda: served.append(rig.clock.monotonic()) or real()
+    began = rig.clock.monotonic()
+    while rig.clock.monotonic() < began + 30:
+        rig.step("a")
+        rig.clock.advance(0.1)
+    assert 15 < len(served) <= 31
