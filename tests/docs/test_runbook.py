@@ -25,11 +25,12 @@ def test_there_is_no_section_of_an_error_that_is_gone() -> None:
     assert sorted(SECTIONS) == CLASSES
 
 
-def test_the_commands_and_settings_that_it_names_exist() -> None:
+def test_the_commands_settings_and_fields_that_it_names_exist() -> None:
     import streamkit as sk
     from streamkit.config.catalogue import settings
+    from streamkit.ops.events import FIELDS
 
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", PAGE))
-    known = {*settings(), "key_by", "instance_id", "send_offsets"}
+    known = {*settings(), *FIELDS, *inspect.signature(sk.event_time).parameters, "key_by", "instance_id", "send_offsets"}
     assert named <= known, named - known
     assert hasattr(sk.App, "reset")
