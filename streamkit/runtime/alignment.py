@@ -127,6 +127,8 @@ class Alignment:
                 if not self._hands[tp]:
                     del self._hands[tp]
             self._pause(ahead)
+        else:  # what was in hand of one that is paused may have been dropped
+            self._pauses.hold(_REASON, ())
         return sorted(batches, key=_earliest) if len(batches) > 1 else batches
 
     def settle(self) -> None:

@@ -34,6 +34,9 @@ _LOOK_EVERY_S: Final = 0.1
 _SHARE: Final = 50
 """A look may take a fiftieth of the time between two."""
 
+_LOOKS: Final = 8
+"""Of a gap between two looks no more counts than this share of the time that a standstill may last (as in progress.py)."""
+
 _REASON: Final = "memory_limit_mb"
 
 
@@ -74,6 +77,8 @@ class MemoryLimit:
     def look(self) -> None:
         if self._limit is None or (now := self._clock.monotonic()) < self._next:
             return
+        # While Kafka was away nobody looked, and nobody could give anything.
+        self._since += max(0.0, now - self._next - self._patience_s / _LOOKS)
         sizes = state_bytes(tuple(self._tasks.at_work()))
         total = sum(sizes.values())
         after = self._clock.monotonic()

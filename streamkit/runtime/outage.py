@@ -1,6 +1,6 @@
 """A Kafka that does not answer for a while: told, waited for with growing pauses, and over when it answers again.
 
-    HERE ──a poll, a commit or a take-over fails, and the question after it gets no answer──> AWAY ──a question is answered──> HERE
+    HERE ──a poll, a commit or a take-over fails, a question gets no answer either──> AWAY ──a question is answered──> HERE
 
 While it is away nothing is committed and nothing restored: state stays in memory, and what is uncommitted waits. A poll that
 fails although the cluster answers (a partition without a leader) is only followed by a pause.

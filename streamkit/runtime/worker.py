@@ -174,13 +174,14 @@ class Worker:
                 self._progress.look(self._tasks, self._assignment.owned, held, restoring=self._take_over.restoring)
             polled = self._poll(wait)
             if self._broker_is_away(polled):
+                self._reached(self._alignment.reached(polled.ends))  # an end is told once
                 return Step()
             # First what was polled, then the take-over: a callback inside the poll may have dropped a task whose partition stays
             # ours (KIP-848), and its successor begins at the committed position, far before what was polled.
             records = self._process(polled)
             self._take_over.step()
             self._advance_time()
-            committed = self._committer.commit_if_due()
+            committed = not self._outage.away and self._committer.commit_if_due()  # the take-over may have found that out
             if self._memory is not None:
                 self._memory.look()
         except (KafkaError, LostOffsetError, StateError) as error:

@@ -195,6 +195,25 @@ def test_one_that_has_records_and_gives_none_is_waited_for_so_long_and_no_longer
         assert len(seen) == 207
 
 
+def test_one_that_is_paused_when_a_poll_fails_is_read_again() -> None:
+    """What was in hand of it is dropped, and the other one gives nothing that would have it looked at."""
+    seen = Seen()
+    with driver(app(seen)) as found:
+        fill(found.cluster, "b", range(3))
+        found.settle()
+        open_transaction(found, "b")
+        fill(found.cluster, "b", range(3, 6))
+        found.worker.tasks[0].inputs[TopicPartition("b", 0)].caught_up_at = -1
+        fill(found.cluster, "a", range(200))
+        found.settle()
+        assert paused(found) == {TopicPartition("a", 0)}
+        found.cluster.inject("poll", error=RetriableError("the test says so", code="_TRANSPORT"))
+        found.settle()
+        found.advance(f"{int(MOST_WAIT_S) + 1}s")
+        assert len(seen) == 203
+        assert not paused(found)
+
+
 def test_a_partition_that_is_held_for_long_is_not_taken_for_stalled_or_idle() -> None:
     seen = Seen()
     with driver(app(seen, idle_after="1s"), stalled_after_ms=4_000) as found:

@@ -11,7 +11,7 @@ import pytest
 
 import streamkit as sk
 from streamkit.cli.exit_codes import exit_code
-from streamkit.errors import StateLimitError
+from streamkit.errors import RetriableError, StateLimitError
 from tests.driver.rig import Rig
 
 EVENTS, OUT = sk.Topic("in", key=int), sk.Topic("out")
@@ -77,6 +77,29 @@ def test_a_partition_that_gives_nothing_is_waited_for_until_it_is_an_error_that_
             rig.step("a")
             rig.clock.advance(0.1)
     assert rig.events.of("stalled") == []
+
+
+def test_while_kafka_is_away_nothing_can_be_given():
+    rig = Rig(joined_app(), {"in": 2, "out": 1}, memory_limit_mb=1, max_records=500)
+    append(rig, 0, range(0, 25 * 16_000, 25))
+    rig.join("a")
+    while not rig.events.of("memory-high"):
+        rig.step("a")
+        rig.clock.advance(0.1)
+    for _ in range(20):  # what it has written itself is read
+        rig.step("a")
+    rig.cluster.faults.inject("poll", error=RetriableError("no leader", code="_TRANSPORT", call="poll"))
+    for _ in range(200):
+        rig.cluster.faults.inject("topic_names", error=RetriableError("refused", code="_TRANSPORT", call="list_topics"))
+    began = rig.clock.monotonic()
+    while not rig.events.of("broker-back"):
+        rig.step("a")
+    assert rig.clock.monotonic() - began > rig.settings.stalled_after_ms / 1000
+    append(rig, 1, range(0, 25 * 16_000, 1_000), key=-1)  # comes a moment later
+    for _ in range(100):
+        rig.step("a")
+        rig.clock.advance(0.1)
+    assert rig.events.of("memory-released")
 
 
 def test_one_that_is_idle_holds_nobody_back():

@@ -8,6 +8,7 @@ import pytest
 
 import streamkit as sk
 from streamkit.errors import AbortableError, FatalError, RetriableError
+from streamkit.kafka.memory import MemoryClient
 from tests.driver.rig import Rig
 
 
@@ -95,6 +96,35 @@ def test_records_that_come_are_an_answer() -> None:
     assert totals(rig) == [1]
 
 
+def test_an_end_that_is_reached_meanwhile_is_not_forgotten() -> None:
+    """It is told once. Behind the last record lie control records, so the position alone is never there, and nothing idle."""
+    app = sk.App("app")
+    time = sk.event_time("value", idle_after="10m")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event), event_time=time).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, 1)
+    rig.join("a")
+    send(rig, 1_000)
+    rig.settle()
+    fail_polls(rig, 1)
+    lose_answers(rig, 20)
+    rig.step("a")
+    stranger = MemoryClient(rig.cluster, client_id="stranger").producer("stranger")
+    stranger.init_transactions(1.0)
+    stranger.begin()
+    stranger.produce("events", b'{"value":1}', b"k", 0)
+    stranger.flush(1.0)
+    stranger.abort(1.0)
+    rig.step("a")
+    assert rig.events.of("broker-back") == []
+    rig.calm()
+    rig.settle()
+    assert rig.events.of("partition-idle") == []
+    rig.clock.advance(601)
+    rig.settle()
+    assert [told["partition"] for told in rig.events.of("partition-idle")] == [0]
+
+
 def test_an_outage_longer_than_a_restore_may_stall_does_not_end_the_service() -> None:
     rig = started()
     for _ in range(1_000):  # each its own commit, so that the changelog has more blocks than one step restores
@@ -141,6 +171,37 @@ def test_a_call_without_an_answer_is_told_as_an_outage_and_nothing_is_tried_unti
     send(rig, 1_100)
     rig.settle()
     assert totals(rig) == [1]
+
+
+def test_a_take_over_that_finds_kafka_away_is_the_last_that_is_tried() -> None:
+    app = sk.App("app")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, 2, protocol="consumer", commit_interval_ms=5_000)  # with it the tasks that stay run on
+    for name in ("a", "b"):
+        rig.join(name)
+        rig.settle()
+    rig.leave("b")
+    for _ in range(1_000):
+        rig.cluster.faults.inject("committed", error=RetriableError("no answer", code="_TIMED_OUT", call="committed"))
+    lose_answers(rig, 20)
+    committed = -1
+    while not rig.events.of("waiting-for-broker"):
+        committed = len(rig.events.of("commit"))
+        for partition in (0, 1):
+            send(rig, 1_000, partition=partition)
+        rig.clock.advance(6)
+        rig.step("a")
+    assert committed > 0
+    assert len(rig.events.of("commit")) == committed  # what was due waits
+    rig.calm()
+    for partition in (0, 1):
+        send(rig, 1_100, partition=partition)
+    rig.settle()
+    rig.clock.advance(6)
+    rig.settle()
+    assert len(totals(rig)) == 2
+    assert rig.events.of("rolled-back") == []
 
 
 @pytest.mark.parametrize("kafka", ["there", "away"])
