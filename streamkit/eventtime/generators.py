@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 
 from streamkit.errors import DeclarationError
-from streamkit.eventtime.watermark import MAX_TIMESTAMP, NO_TIME, Int64s, PartitionWatermark
+from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP, NO_TIME, Int64s, PartitionWatermark
 
 State = tuple[int, ...]
 
@@ -164,7 +164,9 @@ def followed(generator: WatermarkGenerator, timestamps: Int64s, state: State) ->
         raise ValueError(
             f"{generator}: a watermark of {watermarks.max()} ms is behind all times: the largest is {MAX_TIMESTAMP} ms"
         )
-    return np.maximum(watermarks.astype(np.int64, copy=False), NO_TIME), _checked_state(generator, found[1])
+    said = watermarks.astype(np.int64, copy=False)
+    # below all event times a watermark says nothing, and is no time that could be shown
+    return np.where(said < MIN_TIMESTAMP, NO_TIME, said), _checked_state(generator, found[1])
 
 
 def check_generator(generator: WatermarkGenerator) -> None:

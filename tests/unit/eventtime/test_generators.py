@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import streamkit as sk
 from streamkit.errors import DeclarationError
-from streamkit.eventtime.generators import FieldWatermark, GeneratedWatermark
+from streamkit.eventtime.generators import ElementwiseWatermark, FieldWatermark, GeneratedWatermark, followed
 from streamkit.eventtime.watermark import MAX_TIMESTAMP, NO_TIME
 
 Int64s = npt.NDArray[np.int64]
@@ -152,3 +152,10 @@ def test_a_rule_that_is_none_is_refused_where_it_is_declared(watermark: Any, rea
 def test_there_is_one_rule_for_one_watermark() -> None:
     with pytest.raises(DeclarationError, match="two rules for one watermark"):
         sk.event_time("at", out_of_orderness="5s", watermark=sk.ascending())
+
+
+def test_a_watermark_below_all_event_times_says_nothing() -> None:
+    """Such as a rule begins with that has a number of its own for "none yet"; it is no time that could be shown."""
+    rule = ElementwiseWatermark(lambda times: np.where(times < 2_000, times - 10**17, times - 1))
+    said, _ = followed(rule, np.array([1_000, 2_000]), ())
+    assert said.tolist() == [NO_TIME, 1_999]
