@@ -179,7 +179,9 @@ def _run(  # the loop itself
             life.error = error
             raise
         finally:
-            worker.close()
+            with ExitStack() as closing:
+                closing.callback(worker.close)
+                report.closing()
 
 
 def _told_to_stop(options: RunOptions) -> bool:

@@ -15,13 +15,14 @@ _TOLD_FROM: Final = 0.001
 
 
 class StageReport:
-    """`look` after every step, `end` when the last one is done."""
+    """`look` after every step, `closing` when the last one is done, `end` when the worker is closed."""
 
     def __init__(
         self, stages: Stages, instrument: Instrument, clock: Clock, state_bytes: Callable[[], Mapping[str, int]] = dict
     ) -> None:
         self._stages = stages
         self._state_bytes = state_bytes
+        self._left: int | None = None  # of state, before it went with the worker
         self._instrument = instrument
         self._clock = clock
         self._times: Sequence[StageTime] = stages.times()
@@ -39,6 +40,10 @@ class StageReport:
             self._tell(since(times, self._times), records - self._records)
         self._times, self._records = times, records
 
+    def closing(self) -> None:
+        """The state goes with the worker; what it took is told at the end."""
+        self._left = sum(self._state_bytes().values())
+
     def end(self) -> list[StageTime]:
         """The times of the whole run."""
         times = since(self._stages.times(), self._begin)
@@ -53,6 +58,6 @@ class StageReport:
             seconds=round(whole, 1),
             records=records,
             records_per_s=round(records / whole),
-            state_bytes=sum(self._state_bytes().values()),
+            state_bytes=sum(self._state_bytes().values()) if self._left is None else self._left,
             shares={each.name: round(100 * each.seconds / whole, 1) for each in times if each.seconds >= _TOLD_FROM * whole},
         )

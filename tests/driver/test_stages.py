@@ -72,6 +72,14 @@ def test_the_times_of_the_stages_add_up_to_the_whole():
     assert sum(event["shares"].values()) == pytest.approx(100, abs=2)
 
 
+def test_at_the_end_it_tells_the_state_that_there_was():
+    broker, events, read = filled(1_000), Recorder(), [0]
+    options = RunOptions(on_step=lambda worker: read.append(worker.stages.records), stop=lambda: read[-1] > 1_000)
+    run_service(bids_app().topology(), broker.client, EngineSettings(), options, events)
+    [event] = events.of("stages")
+    assert event["state_bytes"] > 0
+
+
 def test_a_stage_has_its_own_time_only_and_waiting_is_told_from_work():
     now = {"wall": 0, "cpu": 0}
     stages = Stages(wall_ns=lambda: now["wall"], cpu_ns=lambda: now["cpu"])
