@@ -109,11 +109,11 @@ class SessionUpdates(Telling):
         self._begun.difference_update(sessions)
 
     def _emit(self, rows: Entries, kinds: list[str]) -> None:
-        told = 0
-        for batch in self._result_batches(rows):
-            headers: list[Headers] = [[(RESULT_HEADER, kind.encode())] for kind in kinds[told : told + len(batch)]]
-            self.process(batch.with_added_headers(headers))
-            told += len(batch)
+        for kind in dict.fromkeys(kinds):  # apart: a row may have no result, and is then in no batch
+            header: Headers = [(RESULT_HEADER, kind.encode())]
+            of_kind = np.array([at for at, one in enumerate(kinds) if one == kind], np.int64)
+            for batch in self._result_batches(rows.take(of_kind)):
+                self.process(batch.with_added_headers([header] * len(batch)))
 
 
 def _joined(rows: list[Entries]) -> Entries:

@@ -14,7 +14,7 @@ with it, takes no more records, and has no result (`CannotGiveError`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -284,6 +284,21 @@ def check_all(*checks: Callable[[], object]) -> None:
             refused.append(error)
     if refused:
         raise min(refused, key=lambda error: error.index)
+
+
+def check_columns(
+    functions: Sequence[Accumulator], cells: Sequence[Cells], slots: Slots, columns: Sequence[Column | None]
+) -> None:
+    """Raises the CannotAddError of the first record that one of the functions refuses: what lies behind it is looked at with that
+    one among it."""
+    refused: CannotAddError | None = None
+    for function, held, column in zip(functions, cells, columns, strict=True):
+        try:
+            function.check(held, slots, column)
+        except CannotAddError as error:
+            refused = error if refused is None or error.index < refused.index else refused
+    if refused is not None:
+        raise refused
 
 
 _TOO_LARGE = "the sum does not fit into 64 bits"

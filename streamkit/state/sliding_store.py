@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.columns import Column
-from streamkit.state.accumulators import Accumulator, Bounds, CannotAddError, Cells, HasCells
+from streamkit.state.accumulators import Accumulator, Bounds, CannotAddError, Cells, HasCells, check_columns
 from streamkit.state.key_index import Keys, Slots
 from streamkit.state.key_numbers import KeyNumbers
 from streamkit.state.ranges import add_ranges
@@ -77,8 +77,8 @@ class SlidingStore:
     # ---- records
 
     def update(self, times: Int64s, since: Int64s | None, keys: Keys, inputs: Sequence[Column | None]) -> tuple[Slots, Bools]:
-        """Adds a batch in record order, all of it or (CannotAddError, which names the index of a record) nothing. ``since`` None:
-        every record counts from its own time on. Gives the entries that changed, and which of them are new."""
+        """Adds a batch in record order, all of it or (CannotAddError, which names the first record that cannot be added) nothing.
+        ``since`` None: every record counts from its own time on. Gives the entries that changed, and which of them are new."""
         ids = self._ids.of(keys)
         since = times + 1 if since is None else since
         order = np.lexsort((since, times, ids))
@@ -94,8 +94,7 @@ class SlidingStore:
         slots[new] = self._make(ids[first[new]], times[first[new]], since[first[new]])
         of_record = slots[entry_of]
         try:
-            for acc, cells, column in zip(self._functions, self._cells[1:], inputs, strict=True):
-                acc.check(cells, of_record, column)
+            check_columns(self._functions, self._cells[1:], of_record, inputs)
         except CannotAddError:
             self._drop(slots[new])
             raise

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.columns import Column
-from streamkit.state.accumulators import Accumulator, CannotAddError, Cells
+from streamkit.state.accumulators import Accumulator, CannotAddError, Cells, check_columns
 from streamkit.state.key_index import KeyIndex, Keys, Slots, fitting, index_for
 
 Int64s = npt.NDArray[np.int64]
@@ -131,8 +131,7 @@ class _Update:
 
     def check(self, accumulators: Sequence[Accumulator]) -> None:
         try:
-            for acc, cells, column in zip(accumulators, self.pane.cells, self.inputs, strict=True):
-                acc.check(cells, self.slots, column)
+            check_columns(accumulators, self.pane.cells, self.slots, self.inputs)
         except CannotAddError as error:
             raise CannotAddError(error.index if self.at is None else int(self.at[error.index]), error.reason) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -130,3 +131,63 @@ def test_a_refused_sum_of_int_keys_mixes_nothing_up() -> None:
     rig.end_of_input()
     found = {row["till"]: row["total"] for row in (json.loads(record.value or b"") for record in rig.cluster.read("out"))}
     assert found == {till: till for till in tills} | {-1: 2**62, -2: 2**62}
+
+
+class Pair(sk.Model):
+    x: int
+    y: int
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+@pytest.mark.parametrize(
+    "window",
+    [
+        sk.tumbling("1m"), sk.hopping("1m", "30s"), sk.cumulating("1m", "30s"), sk.session("1m"), sk.sliding("1m"),
+        sk.rolling("1m"), sk.global_window(), sk.count_window(2),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_is_not_refused_for_one_that_is(window: Any, batch: int) -> None:
+    """The second is refused for its y. In one batch with it, so was the third: the x of both had been added up."""
+    app = sk.App("app")
+    pairs = app.stream(sk.Topic("pairs", key=str, value=Pair)).by_record_key().window(window)
+    pairs.aggregate("agg", x=sk.sum("x"), y=sk.sum("y"), n=sk.count()).on_close().to(OUT)
+    rig = Rig(app, 1, on_error="skip", max_records=batch)
+    for x, y in ((2**62, 2**62), (2**61, 2**62), (2**61, 0)):
+        rig.cluster.append("pairs", b'{"x":%d,"y":%d}' % (x, y), b"a", 0, 90_000)
+    rig.join("a")
+    rig.settle()
+    rig.end_of_input()
+    found = [json.loads(record.value or b"") for record in rig.cluster.read("out")]
+    assert {(row["x"], row["y"], row["n"]) for row in found} == {(2**62 + 2**61, 2**62, 2)}
+
+
+class Move(sk.Model):
+    at: int
+    n: int
+
+
+def worth(total: int) -> int:
+    if total < 0:
+        raise ValueError("nothing is worth less than nothing")
+    return total
+
+
+def test_an_update_of_sessions_says_what_it_is_also_beside_one_that_has_no_result() -> None:
+    """B lies in grace, Y is early: Y was told as `late` where B, before it, had no result."""
+    total = sk.aggregator("worth", init=int, add=operator.add, merge=operator.add, result=worth)
+    app = sk.App("app")
+    events = app.stream(sk.Topic("moves", key=str, value=Move), event_time=sk.event_time("at"))
+    sessions = events.by_record_key().window(sk.session("10s", grace="60s")).aggregate("agg", total=total("n"))
+    sessions.on_update().to(UPDATES)
+    rig = Rig(app, 1, on_error="skip")
+    rig.join("a")
+    for moves in ((("Z", 40, 1),), (("B", 12, -1), ("Y", 50, 2))):
+        for key, second, n in moves:
+            rig.cluster.append("moves", b'{"at":%d,"n":%d}' % (second * 1000, n), key.encode(), 0, 1_000)
+        rig.settle()
+    told = [(record.headers, json.loads(record.value or b"")) for record in rig.cluster.read("updates")]
+    assert [(row["key"], row["total"], dict(headers or ())["streamkit-result"]) for headers, row in told] == [
+        ("Z", 1, b"early"),
+        ("Y", 2, b"early"),
+    ]
