@@ -19,7 +19,7 @@ import numpy as np
 _SAMPLE: Final = 64
 _CODE: Final = (type, FunctionType, MethodType, BuiltinMethodType, partial)
 _CONTAINERS: Final = (list, tuple, set, frozenset, deque)
-_OPERATORS: Final = ("updates", "count_updates", "session_updates")  # those that remember keys
+_OPERATORS: Final = ("updates", "count_updates", "session_updates", "sliding_updates")  # those that remember keys
 _OURS: Final = ("streamkit.state.", *(f"streamkit.operators.{name}" for name in _OPERATORS))
 
 
