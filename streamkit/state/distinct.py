@@ -45,12 +45,18 @@ class CountDistinct:
     def merge(self, cells: Cells, slots: Slots, other: Cells) -> None:
         for slot, values in zip(slots.tolist(), other[0].tolist(), strict=True):
             if values is not None:
-                before = cells[0][slot]
-                cells[0][slot] = values if before is None else before | values
+                cells[0][slot] = _both(cells[0][slot], values)
 
     def result(self, cells: Cells) -> Column:
         counts = [0 if values is None else len(values) for values in cells[0].tolist()]
         return Column(np.array(counts, np.int64), None, Kind.INT)
+
+
+def _both(one: set[Any] | None, other: set[Any]) -> set[Any]:
+    """One of them, where it holds the other: running totals over many records of few values then share their sets."""
+    if one is None or one <= other:
+        return other
+    return one if other <= one else one | other
 
 
 def _check_comparable(column: Column) -> None:

@@ -23,6 +23,7 @@ from streamkit.state.accumulators import Accumulator, CannotAddError, CannotGive
 from streamkit.state.blocks import decode_block, encode_block
 from streamkit.state.functions import accumulator, input_of
 from streamkit.state.ordered import TimedColumn
+from streamkit.state.scans import running
 from streamkit.state.window_store import Entries, PaneId
 
 SLOTS = 3
@@ -291,3 +292,14 @@ def test_infinities_and_floats_that_overflow_warn_nobody(function: str) -> None:
             parts.append(cells)
         acc.merge(parts[1], np.arange(SLOTS), parts[2])
         assert repr(acc.result(parts[0]).to_list()) == repr(acc.result(parts[1]).to_list())
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_running_counts_of_few_values_share_their_sets(backwards: bool) -> None:  # noqa: FBT001
+    """Each of them had a set of its own: of a million records in a window as many."""
+    function = accumulator("count_distinct", Kind.INT, nullable=False)
+    cell = np.empty(300, object)
+    cell[:] = [{number % 3} for number in range(300)]
+    ((totals,),) = running([function], [[cell]], np.array([0]), backwards=backwards)
+    assert len({id(held) for held in totals}) == 3
+    assert [len(held) for held in (totals[::-1] if backwards else totals)] == [1, 2, *[3] * 298]
