@@ -76,7 +76,7 @@ def session(gap: Duration, *, grace: Duration = "0s") -> Window:
     ``grace``. A record is late if its partition's watermark had passed its own time + gap + grace before it came. One that is
     not, but lies behind the watermark less grace (further out of order than ``out_of_orderness`` allows for), counts as if it
     had come at that point: so sessions do not depend on how partitions interleave. (Flink's and Kafka Streams' session windows,
-    which take such a record as it is where the session happens to be open.) No `on_update`. `DeclarationError`: a gap of zero.
+    which take such a record as it is where the session happens to be open.) `DeclarationError`: a gap of zero.
 
     >>> import streamkit as sk
     >>> print(sk.session("30m", grace="5m"))
