@@ -24,7 +24,7 @@ from streamkit.operators.operator import Failures, Operator, PassOn, place
 from streamkit.operators.updates import Telling
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch, DerivedOrigin
-from streamkit.record.columns import Column, column_from
+from streamkit.record.columns import Column, column_from, repeated
 from streamkit.record.schema import Field, Kind
 from streamkit.state.accumulators import CannotGiveError, HasCells
 from streamkit.state.changelog import BlockStore
@@ -118,7 +118,7 @@ class AggregateOperator(Operator):
     def _without_late(self, batch: Batch, pane_ends: Int64s) -> tuple[Batch, Int64s, Int64s | None]:
         """The records that count somewhere, with their panes; and the first windows of those panes in which they do, where that
         is not the first for all."""
-        first_open: Int64s = np.broadcast_to(np.int64(self._first_open_end()), len(batch))
+        first_open: Int64s = repeated(self._first_open_end(), len(batch))
         if batch.watermarks is not None:
             first_open = np.maximum(self.window.first_open_end(batch.watermarks), first_open)
         first_ends = self.window.first_window_end(pane_ends)
@@ -258,7 +258,7 @@ def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:
 def _micros(instants: Int64s) -> Int64s:
     """Of milliseconds. One instant for all rows stays one: it is then encoded once, not for every row (60 ns)."""
     if len(instants) and instants.strides == (0,):
-        return np.broadcast_to(np.int64(instants[0] * 1000), len(instants))
+        return repeated(int(instants[0]) * 1000, len(instants))
     return instants * 1000
 
 

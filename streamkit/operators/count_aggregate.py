@@ -18,7 +18,7 @@ from streamkit.operators.count_updates import CountUpdates
 from streamkit.operators.operator import Failures
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch
-from streamkit.record.columns import Column
+from streamkit.record.columns import Column, repeated
 from streamkit.state.accumulators import CannotAddError
 from streamkit.state.count_store import CountStore, Filled
 from streamkit.state.window_store import Entries
@@ -74,7 +74,7 @@ class CountAggregateOperator(AggregateOperator):
     def _timed_result(self, batch: Batch, filled: Filled) -> Entries:
         """The windows with the event times of their results beside their bounds."""
         first, last = filled.entries.cells[0]
-        passed: Int64s = np.broadcast_to(np.int64(self.progress.frontier), len(last))
+        passed: Int64s = repeated(self.progress.frontier, len(last))
         if batch.watermarks is not None:
             passed = np.maximum(passed, batch.watermarks[filled.at])
         return replace(filled.entries, cells=[[first, last, np.maximum(last, passed + 1)], *filled.entries.cells[1:]])

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from streamkit.eventtime.windows import Window
 from streamkit.kafka.client import Headers
 from streamkit.record.batch import Batch
+from streamkit.record.columns import repeated
 
 Int64s = npt.NDArray[np.int64]
 
@@ -25,7 +26,7 @@ def closed_by(late: Batch, last_ends: Int64s, window: Window, frontier: int) -> 
     than the lateness would have let it in.
     """
     complete = last_ends + window.grace_ms  # closed from a watermark of one less on
-    task: Int64s = np.broadcast_to(np.int64(frontier), len(late))
+    task: Int64s = repeated(frontier, len(late))
     own = task if late.watermarks is None else late.watermarks
     watermarks = np.where(own >= complete - 1, own, task)
     return watermarks, np.maximum(watermarks + 1 - complete, 0)

@@ -20,7 +20,7 @@ from streamkit.operators.operator import Failures
 from streamkit.operators.session_updates import SessionUpdates
 from streamkit.plan.nodes import WindowAggregate
 from streamkit.record.batch import Batch
-from streamkit.record.columns import Column
+from streamkit.record.columns import Column, repeated
 from streamkit.state.session_store import SessionStore
 from streamkit.state.window_store import Entries
 
@@ -65,7 +65,7 @@ class SessionAggregateOperator(AggregateOperator):
 
     def _times(self, batch: Batch) -> Int64s:
         """Event times, none of them behind what was passed when the record came."""
-        passed: Int64s = np.broadcast_to(np.int64(self.progress.closed_through), len(batch))
+        passed: Int64s = repeated(self.progress.closed_through, len(batch))
         if batch.watermarks is not None:
             passed = np.maximum(passed, self.window.first_open_end(batch.watermarks) - 1)
         return np.maximum(batch.timestamps, passed)

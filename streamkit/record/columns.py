@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
-from streamkit.record.column import Column, ColumnError, Constant, IntegerRangeError, column_from
+from streamkit.record.column import Column, ColumnError, Constant, IntegerRangeError, column_from, repeated
 from streamkit.record.frames import columns_from_frame, frame_of
 from streamkit.record.kinds import groups_of_kinds
 from streamkit.record.model import Row
@@ -27,6 +27,7 @@ __all__ = [
     "columns_from_frame",
     "frame_of",
     "groups_of_kinds",
+    "repeated",
     "rows_from_columns",
     "values_of",
 ]

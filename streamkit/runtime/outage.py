@@ -18,7 +18,7 @@ from streamkit.kafka.client import Admin
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 TELL_EVERY_S = 10.0
-_ASK_FOR_S = 1.0
+_ASK_FOR_S = 3.0  # all topics of a large cluster take a while
 _OF_THE_CLIENT = "_"
 """How librdkafka's own error codes begin, which no broker sends: a time-out, a connection that broke."""
 

@@ -33,7 +33,8 @@ from streamkit.stages import RESTORE
 
 _TIMEOUT_S = 2.0
 _INIT_S = 3.0
-"""How long a take-over waits for a producer at once: where Kafka is away, that is then told, and others have their turn."""
+"""How long a take-over waits for a producer at first, and twice as long after each time that it got none: where Kafka is
+away, that is told in between."""
 _SHORTLY_S, _LESS_SHORTLY_S = 0.25, 1.0
 _SLICE_WAIT_S = 0.01
 
@@ -87,6 +88,7 @@ class TakeOver:
         self._ready: list[Task] = []
         self._ask_for_s = _SHORTLY_S
         self._ask_at = 0.0
+        self._init_s = _INIT_S
         self._from_earliest: dict[TopicPartition, int] = {}
         self._told: frozenset[TopicPartition] = frozenset()
         self._was_running = False
@@ -156,7 +158,7 @@ class TakeOver:
             return
         try:
             if wanted:
-                self._transaction.producer(_INIT_S)  # fences the predecessor: its open transaction would hold the restore up
+                self._fence_predecessor()
             if back:  # first and alone: nothing that is pending for others must hold them up
                 self._take_back(back)
             else:
@@ -164,6 +166,15 @@ class TakeOver:
         except RetriableError as error:
             self._instrument.event("take-over-retried", error=str(error))
             self._unanswered(error)
+
+    def _fence_predecessor(self) -> None:
+        """By a producer of its id: its open transaction would hold the restore up."""
+        try:
+            self._transaction.producer(self._init_s)
+        except RetriableError:
+            self._init_s *= 2
+            raise
+        self._init_s = _INIT_S
 
     def _take_back(self, back: Sequence[Task]) -> None:
         """Those that nobody had meanwhile are ready; the others are made anew by the next step, with all that were not here."""

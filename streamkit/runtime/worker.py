@@ -166,13 +166,14 @@ class Worker:
         wait = self._settings.poll_timeout_ms / 1000 if timeout is None else timeout
         self._guard.enter("step", self._settings.step_deadline_s)
         try:
-            self._transaction.serve()
             self._topics.look()
             self._late.look(self._clock.monotonic())
             if not self._outage.away:
                 held = self._alignment.held | self._pauses.held
                 self._progress.look(self._tasks, self._assignment.owned, held, restoring=self._take_over.restoring)
             polled = self._poll(wait)
+            if not polled.batches:
+                self._transaction.serve()
             if self._broker_is_away(polled):
                 self._reached(self._alignment.reached(polled.ends))  # an end is told once
                 return Step()

@@ -40,6 +40,7 @@ class _Exact(NamedTuple):
 
 
 _INEXACT = {bool, float, tuple}
+_MADE_EXACT = {tuple, _Exact}
 _NAN = float("nan")  # one key, though it does not equal itself
 
 
@@ -68,13 +69,13 @@ class ObjectKeys:
 
     def keys(self) -> list[Any]:
         """In slot order."""
-        return [plain_key(key) for key in self._slots]
+        return plain_keys(list(self._slots))
 
     def keys_at(self, slots: Slots) -> list[Any]:
         """The keys of these slots, at a cost that does not grow with the others: a pane may hold millions, and stay for ever."""
         new = list(islice(reversed(self._slots), len(self._slots) - len(self._by_slot)))
         self._by_slot.extend(reversed(new))
-        return [plain_key(self._by_slot[slot]) for slot in slots.tolist()]
+        return plain_keys([self._by_slot[slot] for slot in slots.tolist()])
 
     def truncate(self, size: int) -> None:
         """Forgets the keys from this slot on."""
@@ -97,6 +98,11 @@ def _exact(key: Any) -> Any:
     if type(key) in (bool, float):
         return _Exact(type(key), key if key == key else _NAN)  # noqa: PLR0124 - NaN
     return key
+
+
+def plain_keys(keys: list[Any]) -> list[Any]:
+    """The keys behind those of `exact_keys`; the same list where they are the same."""
+    return keys if _MADE_EXACT.isdisjoint(map(type, keys)) else list(map(plain_key, keys))
 
 
 def plain_key(key: Any) -> Any:

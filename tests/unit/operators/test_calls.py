@@ -57,21 +57,21 @@ def calls_of(driver: sk.TestDriver) -> Counter[str]:
     return found
 
 
-def append(driver: sk.TestDriver, records: int, *, hour: int, minutes: int, serde: str = "json") -> None:
-    """A batch over so many minutes, of twenty keys."""
+def append(driver: sk.TestDriver, records: int, *, hour: int, minutes: int, serde: str = "json", keys: int = 20) -> None:
+    """A batch over so many minutes, of so many keys."""
     encode = BIDS[serde].value_serde.encoder()
     for number in range(records):
-        item, minute = f"i{number % 20}", number * minutes // records
+        item, minute = f"i{number % keys}", number * minutes // records
         value = encode(Bid(item, 1.5, 2, datetime(2020, 4, 15, hour, minute, tzinfo=UTC)))
         driver.cluster.append("bids", value, item.encode(), 0)
 
 
-def calls_with(keyed: str, records: int, *, minutes: int, serde: str = "json") -> Counter[str]:
+def calls_with(keyed: str, records: int, *, minutes: int, serde: str = "json", keys: int = 20) -> Counter[str]:
     """Of one batch, on a driver that has seen such a batch before."""
     driver = sk.TestDriver(make_app(keyed, serde), settings=sk.EngineSettings())
-    append(driver, records, hour=8, minutes=minutes, serde=serde)
+    append(driver, records, hour=8, minutes=minutes, serde=serde, keys=keys)
     driver.settle()
-    append(driver, records, hour=9 if minutes > 1 else 8, minutes=minutes, serde=serde)
+    append(driver, records, hour=9 if minutes > 1 else 8, minutes=minutes, serde=serde, keys=keys)
     return calls_of(driver)
 
 
@@ -91,10 +91,16 @@ def test_a_batch_takes_some_hundred_calls_with_its_commits(keyed: str, limit: in
     assert sum(found.values()) < limit, found.most_common(20)
 
 
-def test_the_bounds_of_a_window_are_encoded_once_for_all_its_results() -> None:
-    found = calls_with("record-key", RECORDS, minutes=10)
-    assert found["/serdes/json_columns.py:columns_to_json.<locals>.encode_columns"] > 0  # windows closed
+def test_the_bounds_of_a_window_are_encoded_once_for_its_results() -> None:
+    found = calls_with("record-key", RECORDS, minutes=2, keys=RECORDS)
+    assert found["/serdes/json_columns.py:columns_to_json.<locals>.encode_columns"] == 2  # windows that closed
     assert found["/serdes/json_columns.py:_encoded_instants"] == 0  # a text for each row
+
+
+def test_small_windows_that_close_at_once_are_handed_on_together() -> None:
+    found = calls_with("record-key", RECORDS, minutes=10)
+    assert found["/operators/window_aggregate.py:WindowAggregateOperator._close"] >= 9
+    assert found["/serdes/json_columns.py:columns_to_json.<locals>.encode_columns"] == 1
 
 
 def test_the_measure_sees_a_call_for_each_record() -> None:
