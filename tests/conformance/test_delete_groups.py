@@ -37,7 +37,9 @@ def test_a_deleted_group_has_no_offsets(world: World):
 
 
 def test_a_group_that_nobody_knows_can_be_deleted(world: World):
-    world.admin.delete_group(world.name("group"), PATIENCE_S)
+    group = world.name("group")
+    world.admin.delete_group(group, PATIENCE_S)
+    assert world.admin.group_offsets(group, PATIENCE_S) == {}
 
 
 def test_a_deleted_group_starts_anew(world: World, protocol: str):

@@ -32,6 +32,7 @@ def test_a_rebalance_waits_for_a_killed_member_no_longer_than_its_session(world:
     newcomer = world.consumer(group, [topic])
     members = [survivor, newcomer]
     world.settle(members, lambda: sorted(len(listener.held) for _, listener in members) == [1, 2])
+    assert {tp.partition for _, listener in members for tp in listener.held} == {0, 1, 2}  # nothing is left with the one killed
 
 
 def test_who_works_on_a_batch_for_longer_than_its_session_stays(world: World):

@@ -246,7 +246,7 @@ class Sale(sk.Model):
     ],
     ids=["sum", "mean", "reduce", "aggregator"],
 )
-def test_a_window_whose_parts_cannot_be_put_together_is_the_only_one_without_a_result(output: Any, typed: bool) -> None:  # noqa: FBT001
+def test_a_window_whose_parts_cannot_be_put_together_is_the_only_one_without_a_result(output: Any, typed: bool) -> None:  # noqa: FBT001 - parameters
     """It stopped the service, whatever on_error said."""
     topic: sk.Topic[str, Any] = sk.Topic("sales", key=str, value=Sale) if typed else SALES
     app = sk.App("shop")

@@ -50,7 +50,7 @@ def portion(nodeid: str) -> str:
     return {ONE: prefix, FILE: nodeid.partition("::")[0], TEST: nodeid}[how]
 
 
-class Portions(LoadScopeScheduling):  # type: ignore[misc]
+class Portions(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """Hands the portions out in the order of the collection."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:

@@ -231,7 +231,7 @@ def _aggregated(inside: Sequence[Seen]) -> dict[str, Any]:
     by_time.sort(key=lambda each: each[:2])
     values = [value for _, _, value in by_time]
     ranked = sorted(values)
-    largest: Callable[[int, int], int] = lambda one, other: max(one, other, key=lambda value: (abs(value), value))  # noqa: E731
+    largest: Callable[[int, int], int] = lambda one, other: max(one, other, key=lambda value: (abs(value), value))  # noqa: E731 - typed
     return {
         "first": values[0] if values else None,
         "last": values[-1] if values else None,

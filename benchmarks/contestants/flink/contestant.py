@@ -74,7 +74,7 @@ def settings(partitions: int, directory: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    from pyflink.table import EnvironmentSettings, TableEnvironment  # type: ignore[import-not-found]
+    from pyflink.table import EnvironmentSettings, TableEnvironment  # type: ignore[import-not-found] # in its own environment
 
     job, directory = told(), Path(tempfile.mkdtemp(prefix="streamkit-bench-"))
     table = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())

@@ -35,7 +35,7 @@ class Progress:
 
 
 def application(job: Job, progress: Progress, directory: Path) -> Any:
-    from quixstreams import Application  # type: ignore[import-not-found]
+    from quixstreams import Application  # type: ignore[import-not-found] # in its own environment
 
     return Application(
         broker_address=job.bootstrap,
@@ -53,8 +53,8 @@ def application(job: Job, progress: Progress, directory: Path) -> Any:
 
 
 def declare(service: Any, job: Job, progress: Progress) -> None:
-    from quixstreams.dataframe.windows import Count, Max, Sum  # type: ignore[import-not-found]
-    from quixstreams.models import JSONDeserializer, JSONSerializer  # type: ignore[import-not-found]
+    from quixstreams.dataframe.windows import Count, Max, Sum  # type: ignore[import-not-found] # in its own environment
+    from quixstreams.models import JSONDeserializer, JSONSerializer  # type: ignore[import-not-found] # in its own environment
 
     def event_time(value: Any, _headers: Any, _timestamp: float, _kind: Any) -> int:
         return int(value["dateTime"])

@@ -295,7 +295,7 @@ def test_infinities_and_floats_that_overflow_warn_nobody(function: str) -> None:
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_running_counts_of_few_values_share_their_sets(backwards: bool) -> None:  # noqa: FBT001
+def test_running_counts_of_few_values_share_their_sets(backwards: bool) -> None:  # noqa: FBT001 - a parameter
     """Each of them had a set of its own: of a million records in a window as many."""
     function = accumulator("count_distinct", Kind.INT, nullable=False)
     cell = np.empty(300, object)
