@@ -44,7 +44,9 @@ _CREDENTIALS = (
     "The broker does not accept these credentials: check kafka.sasl.username, kafka.sasl.password and kafka.sasl.mechanism, and "
     "that there is such a user"
 )
-_PROTOCOL = "; if it happens at once, the listener may want TLS: check kafka.security.protocol"
+_WANTS_TLS = "; if it happens at once, the listener may want TLS: check kafka.security.protocol"
+_NO_TLS = "; if it happens at once, the listener may not speak TLS: check kafka.security.protocol"
+_CUT_SHORT = re.compile(r"(?:Disconnected|reset by peer).* in state SSL_HANDSHAKE")  # librdkafka itself guesses so in some of its lines only
 _NO_MECHANISM = re.compile(r"not enabled|unsupported", re.IGNORECASE)
 _MECHANISM = "Check kafka.sasl.mechanism: it must be one that this listener of the broker has"
 
@@ -168,7 +170,8 @@ class ErrorEvents:
 
     def note(self, trouble: str) -> None:
         """Remembers what may explain the next time-out."""
-        self._trouble = _AFTER.sub("", trouble) + (_PROTOCOL if _HANDSHAKE in trouble else "")
+        guess = _WANTS_TLS if _HANDSHAKE in trouble else _NO_TLS if _CUT_SHORT.search(trouble) else ""
+        self._trouble = _AFTER.sub("", trouble) + guess
         self._trouble_at = time.monotonic()
 
     def lately(self) -> str:
