@@ -61,6 +61,11 @@ class WindowExplanation:
         return None if self._answer.closes_at_ms is None else _instant(self._answer.task.needed_ms)
 
     @property
+    def wanted(self) -> int | None:
+        """With how many more records of the key a count window gives its next result; None of other windows."""
+        return self._answer.wanted
+
+    @property
     def result(self) -> Row | None:
         """The row that it would give if it closed now; None if nothing is in it."""
         return self._answer.row

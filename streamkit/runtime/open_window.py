@@ -58,8 +58,8 @@ class Question:
 class Answer:
     """``closes_at_ms`` is the watermark that completes the window, of the aggregate; the time of ``task`` is what its
     ``needed_ms`` is measured by. ``row`` is the result as it is now. ``others``: start and end of further windows of the key.
-    ``wanted``: the records that a count window still waits for; None of others. Windows that time does not close have no bounds,
-    and ``closes_at_ms`` is None."""
+    ``wanted``: the records that a count window still waits for; None of others. Windows that are not ``closed_by_time`` have no
+    bounds, and ``closes_at_ms`` is None."""
 
     aggregate: str
     key: Any
@@ -74,6 +74,7 @@ class Answer:
     is_live: bool
     is_keyed: bool
     wanted: int | None = None
+    closed_by_time: bool = True
 
 
 # ---- the question
@@ -195,7 +196,9 @@ def _timeless(
     state = WindowState.CLOSED if view.has_ended else WindowState.OPEN if row is not None else WindowState.EMPTY
     wanted = operator.store.wanted(key) if isinstance(operator, CountAggregateOperator) else None
     is_keyed = question.node.key.key_type is not None
-    return Answer(question.node.name, key, state, None, None, None, 0, view, row, (), source.is_live, is_keyed, wanted)
+    return Answer(
+        question.node.name, key, state, None, None, None, 0, view, row, (), source.is_live, is_keyed, wanted, closed_by_time=False
+    )
 
 
 def _check_start(node: WindowAggregate, start_ms: int, end_ms: int | None) -> None:

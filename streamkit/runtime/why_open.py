@@ -62,8 +62,10 @@ def _then(answer: Answer) -> str:
         return f"; but records wait unread in {waiting}, so it may be that what belongs there has not been processed yet"
     if answer.wanted is not None:
         return f"; {_timeless(answer)}"
+    if not answer.closed_by_time:
+        return "; no record has come for it yet" if answer.is_keyed else "; no record has come yet"
     if answer.closes_at_ms is None:
-        return "; all that came for it is in windows that have closed, or was late"
+        return "; what came for it, if anything did, is in windows that have closed, or was late"
     now = _time(answer.task.watermark_ms)
     return f"; it takes records until the watermark is {_time(answer.task.needed_ms)}, and task {answer.task.task} is at {now}"
 
@@ -218,6 +220,7 @@ def as_dict(answer: Answer) -> dict[str, Any]:
         "window_start": _or_none(answer.start_ms),
         "window_end": _or_none(answer.end_ms),
         "closes_at": _or_none(answer.closes_at_ms),
+        "wanted": answer.wanted,
         "result": answer.row,
         "other_windows": [[instant(start), instant(end)] for start, end in answer.others],
         "task": _task_dict(answer.task),
