@@ -18,10 +18,16 @@ def main() -> None:
         # In a container the kernel drops a signal for which process 1 has no handler, so a stop during the imports below would be
         # lost, and the container killed after its grace period. A service installs its own handler when it starts.
         signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a service that is starting has nothing to tell yet, and must not die of it
+    # A service that is starting must not die of the question what it is at, and answers it when it runs (runtime/service.py).
+    signal.signal(signal.SIGUSR1, _nobody_answers)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     from streamkit.cli.main import run_command_line
 
     run_command_line()
+
+
+def _nobody_answers(number: int, frame: FrameType | None) -> None:
+    """Before a service runs, and after it has ended."""
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature

@@ -19,6 +19,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "away_s": "seconds since the first sign that Kafka does not answer",
     "bytes": "of the state of all stores",
     "call": "the client call",
+    "changelogs": "of a task that is being restored, each with the `position` that is reached and its `end`",
     "code": "exit code of the process; negative: the signal that killed it",
     "deaths": "how often it has died",
     "end": "of the log",
@@ -104,7 +105,13 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
         "inspected": Event(
             "info",
             "SIGUSR1 asked what each task is at ([a window is still open](../operate/window-is-still-open.md))",
-            ("task", "state", "watermark", "held_back_by", "inputs", "aggregates"),
+            ("task", "state", "watermark", "held_back_by", "inputs", "aggregates", "percent", "changelogs"),
+        ),
+        "without-tasks": Event(
+            "info",
+            "SIGUSR1 asked a worker that has no task: its `partitions` are being taken over, or there are none for it (there are "
+            "more workers than partitions, or in a rebalance its `tasks` are parked)",
+            ("partitions", "tasks"),
         ),
         "profile-written": Event("info", "the profile that `--profile` asked for is there", ("path", "seconds")),
         "finished": Event("info", "the end of the input is reached and committed (`--until-end`)"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from streamkit.clock import Clock
 from streamkit.errors import LostOffsetError, RestoreError, RestoreStalledError, RetriableError, StateError
@@ -61,6 +62,15 @@ class Restore:
 
     def _pending(self) -> list[TopicPartition]:
         return [tp for tp, p in self._progress.items() if p.position < p.end]
+
+    def so_far(self, task: Task) -> dict[str, Any]:
+        """How far the changelogs of a task are read, for a log: in percent of all, and each."""
+        own = [(tp, p, min(p.position, p.end)) for tp, p in self._progress.items() if p.task is task]
+        total, left = sum(p.end - p.start for _, p, _ in own), sum(p.end - at for _, p, at in own)
+        return {
+            "percent": 100 * (total - left) // total if total else 100,
+            "changelogs": [{"changelog": str(tp), "position": at, "end": p.end} for tp, p, at in own],
+        }
 
     def step(self, timeout: float) -> bool:
         """Reads a bounded amount; True when every changelog was read to its end."""

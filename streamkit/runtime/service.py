@@ -26,7 +26,6 @@ from streamkit.plan.nodes import OnClose
 from streamkit.plan.topology import Topology
 from streamkit.runtime.deadlines import Deadlines, Guard
 from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset, place_of
-from streamkit.runtime.snapshot import snapshot
 from streamkit.runtime.stage_report import StageReport
 from streamkit.runtime.supervisor import parent_is_gone
 from streamkit.runtime.topics import create_external, lay_out
@@ -136,7 +135,7 @@ def run_service(
             instrument.event("started", kafka=client.describe())
             report = StageReport(worker.stages, instrument, clock, worker.state_bytes)
             try:
-                _run(worker, options, instrument, stop, life, report, clock)
+                _run(worker, options, instrument, stop, life, report)
             finally:
                 times = report.end()
                 if options.report is not None:
@@ -155,7 +154,7 @@ def _told(instrument: Instrument) -> Iterator[None]:
 
 
 def _run(  # the loop itself
-    worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop, life: _Life, report: StageReport, clock: Clock
+    worker: Worker, options: RunOptions, instrument: Instrument, stop: Stop, life: _Life, report: StageReport
 ) -> None:
     with _calm_garbage_collector():
         try:
@@ -164,8 +163,7 @@ def _run(  # the loop itself
                 report.look()
                 if stop.inspect:
                     stop.inspect = False
-                    for told in snapshot(worker.tasks, clock.monotonic()):
-                        instrument.event("inspected", **told)
+                    _tell_what_it_is_at(worker, instrument)
                 if options.on_step is not None:
                     options.on_step(worker)
                 if step.finished and options.until_end:
@@ -182,6 +180,14 @@ def _run(  # the loop itself
             with ExitStack() as closing:
                 closing.callback(worker.close)
                 report.closing()
+
+
+def _tell_what_it_is_at(worker: Worker, instrument: Instrument) -> None:
+    told = worker.snapshot()
+    for each in told:
+        instrument.event("inspected", **each)
+    if not told:
+        instrument.event("without-tasks", **worker.without_tasks())
 
 
 def _told_to_stop(options: RunOptions) -> bool:
@@ -253,9 +259,12 @@ def _signals() -> Iterator[Stop]:
     stop = Stop()
     handlers = {signal.SIGTERM: stop.handle, signal.SIGINT: stop.handle, signal.SIGUSR1: stop.look}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    # Whoever started this process may have blocked the question until somebody can answer (cli/__init__.py, supervisor.py).
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     try:
         yield stop
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # first: one that comes now must not end the process
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -1,11 +1,12 @@
 """What the tasks of a worker are at: their time, input by input, and how much is open. Asked of a running worker by SIGUSR1.
 
 It asks nobody and changes nothing. What Kafka does not hold is in it: which inputs are idle, and for how long they are silent.
+A task that is still being restored has neither time nor positions yet: of it there is how far its changelogs are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from streamkit.eventtime.inputs import InputState, InputTime
@@ -15,9 +16,12 @@ from streamkit.runtime.open_window import instant
 from streamkit.runtime.task import InputName, Task
 
 
-def snapshot(tasks: Iterable[Task], now: float) -> Iterator[dict[str, Any]]:
-    """One for each task, by name; ``now`` is monotonic seconds."""
+def snapshot(tasks: Iterable[Task], now: float, restored: Callable[[Task], dict[str, Any] | None]) -> Iterator[dict[str, Any]]:
+    """One for each task, by name; ``now`` is monotonic seconds, ``restored`` says how far a task is that does not run yet."""
     for task in sorted(tasks, key=lambda task: task.id):
+        if (so_far := restored(task)) is not None:
+            yield {"task": str(task.id), "state": task.state.value, **so_far}
+            continue
         inputs = task.time.inputs
         counted = [name for name, each in inputs.items() if each.state is InputState.ACTIVE]
         slowest = min(counted, key=lambda name: inputs[name].watermark, default=None)

@@ -4,7 +4,8 @@
     STARTED ──exit code 0──> OVER          STARTED ──died too often──> all are stopped, and the service ends with that exit code
 
 One that dies leaves the others running. SIGTERM and SIGINT go on to all; the parent ends when the last of them has. SIGUSR1, by
-which a worker tells what it is at, goes on to all as well. Workers watch their parent: if it is killed they drain and leave.
+which a worker tells what it is at, goes on to all as well: in a process that is started it is blocked, and so kept until a
+service there can answer. Workers watch their parent: if it is killed they drain and leave.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class _Slot:
     start_at: float = 0.0
     deaths: list[float] = field(default_factory=list)
     told: bool = False  # to stop
+    asked: bool = False  # while it had no process
     over: bool = False
 
     def tell(self) -> None:
@@ -41,8 +43,21 @@ class _Slot:
             self.process.send_signal(signal.SIGTERM)
 
     def ask(self) -> None:
+        self.asked = self.process is None
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGUSR1)
+
+    def start(self, command: Sequence[str]) -> int:
+        """Starts its process, and asks it what the slot was asked meanwhile. It must not die of a question that comes before it
+        can answer: what is blocked here is blocked there."""
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own command
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if self.asked:
+            self.ask()
+        return self.process.pid
 
 
 class Supervisor:
@@ -99,8 +114,8 @@ class Supervisor:
             if self._stopping is not None:
                 slot.over = True
             elif now >= slot.start_at:
-                slot.process = subprocess.Popen(self._command(slot.index), stdin=subprocess.DEVNULL)  # noqa: S603 - our own command
-                self._instrument.event("worker-started", index=slot.index, pid=slot.process.pid)
+                pid = slot.start(self._command(slot.index))
+                self._instrument.event("worker-started", index=slot.index, pid=pid)
             return
         if self._stopping is not None and not slot.told:  # the signal came while this one was being started
             slot.tell()

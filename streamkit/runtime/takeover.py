@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
@@ -98,6 +99,12 @@ class TakeOver:
     def restoring(self) -> bool:
         """Whether something is on its way from assigned to running."""
         return self._restore is not None or bool(self._ready)
+
+    def restored(self, task: Task) -> dict[str, Any] | None:
+        """How far a task that is on its way is restored; None of any other."""
+        if self._restore is not None and any(each is task for each in self._restore.tasks):
+            return self._restore.so_far(task)
+        return {"percent": 100, "changelogs": []} if task.state is TaskState.RESTORING else None
 
     def step(self) -> None:
         """Follows the assignment as far as Kafka answers, by one bounded slice."""

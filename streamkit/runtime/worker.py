@@ -40,6 +40,7 @@ from streamkit.runtime.purge import Purge
 from streamkit.runtime.quiet import Quiet
 from streamkit.runtime.rollback import ROLLS_BACK, RollbackLimit
 from streamkit.runtime.session import check_session
+from streamkit.runtime.snapshot import snapshot
 from streamkit.runtime.takeover import TakeOver, new_incarnation
 from streamkit.runtime.task import Task, TaskState
 from streamkit.runtime.task_set import TaskSet
@@ -132,6 +133,17 @@ class Worker:
     @property
     def tasks(self) -> Sequence[Task]:
         return tuple(self._tasks)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """What each of its tasks is at, for a log (snapshot.py)."""
+        return list(snapshot(self._tasks, self._clock.monotonic(), self._take_over.restored))
+
+    def without_tasks(self) -> dict[str, Any]:
+        """What there is to say of a worker that has none: the partitions that it was given all the same, and what is parked."""
+        return {
+            "partitions": [str(tp) for tp in sorted(self._assignment.owned)],
+            "tasks": [str(task.id) for task in self._parking],
+        }
 
     def state_bytes(self) -> dict[str, int]:
         """Memory of the state of its tasks, by store."""

@@ -26,7 +26,6 @@ from streamkit.runtime.failures import FailurePolicy, OnError
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.live import LiveTasks
 from streamkit.runtime.open_window import Question, aggregate_of, answer, instant_ms
-from streamkit.runtime.snapshot import snapshot
 from streamkit.runtime.topics import external_topics, lay_out
 from streamkit.runtime.worker import Worker
 from streamkit.testing.broker import FOREVER
@@ -216,7 +215,8 @@ class TestDriver:
 
     def inspect(self) -> list[dict[str, Any]]:
         """What each task is at: its watermark, the input that holds it back, every input with its watermark and state, and of
-        each aggregate the rows in its state and its late records. A service tells the same to its log when it gets SIGUSR1.
+        each aggregate the rows in its state and its late records; of a task that is being restored, how far its changelogs are
+        read. A service tells the same to its log when it gets SIGUSR1.
 
         >>> import streamkit as sk
         >>> app = sk.App("bids")
@@ -231,7 +231,7 @@ class TestDriver:
         >>> told["inputs"][0]["state"], told["inputs"][0]["silent_s"]
         ('idle', 40.0)
         """
-        return list(snapshot(self.worker.tasks, self.clock.monotonic()))
+        return self.worker.snapshot()
 
     def explain_window(
         self, key: Any, start: datetime | int | None = None, *, end: datetime | int | None = None, aggregate: str | None = None

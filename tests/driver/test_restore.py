@@ -96,6 +96,28 @@ def test_each_step_reads_a_bounded_amount() -> None:
     assert restore.records > 2 * BATCHES
 
 
+def test_what_a_task_is_at_while_it_is_restored() -> None:
+    """It has neither time nor positions yet, so none are shown."""
+    rig = filled()
+    rig.crash("a")
+    worker = rig.join("a")
+    restoring(rig)
+    ends = MemoryClient(rig.cluster).admin().end_offsets([TopicPartition(CHANGELOG, n) for n in range(2)], 1.0)
+    told = worker.snapshot()
+    assert [(each["task"], each["state"]) for each in told] == [("events/0", "restoring"), ("events/1", "restoring")]
+    shares = []
+    for number, each in enumerate(told):
+        assert set(each) == {"task", "state", "percent", "changelogs"}
+        (changelog,) = each["changelogs"]
+        assert changelog["changelog"] == f"{CHANGELOG}-{number}"
+        assert 0 <= changelog["position"] <= changelog["end"] == ends[TopicPartition(CHANGELOG, number)]
+        assert each["percent"] == 100 * changelog["position"] // changelog["end"]
+        shares.append(each["percent"])
+    assert 0 < max(shares) < 100
+    rig.settle()
+    assert [(each["state"], each["inputs"][0]["position"]) for each in worker.snapshot()] == [("running", BATCHES // 2)] * 2
+
+
 def test_a_new_member_during_a_restore_gets_its_share_and_nothing_is_lost() -> None:
     rig = filled()
     rig.crash("a")

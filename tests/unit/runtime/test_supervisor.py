@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from streamkit.instrument import Recorder
 from streamkit.runtime.decide.restart import GIVE_UP_AFTER, LONGEST_PAUSE_S, GiveUp, RestartAfter, after_exit
 from streamkit.runtime.supervisor import Supervisor
@@ -70,6 +72,7 @@ def test_who_asks_the_parent_asks_all(tmp_path: Path) -> None:
     answer = (
         "import os, pathlib, signal, sys, time; "
         f"signal.signal(signal.SIGUSR1, lambda *a: sys.exit(pathlib.Path(r'{tmp_path}', str(os.getpid())).touch())); "
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1}); "
         f"pathlib.Path(r'{tmp_path}', f'ready{{os.getpid()}}').touch(); time.sleep(60)"
     )
     supervisor = Supervisor(lambda _: python(answer), 2, recorder)
@@ -83,6 +86,33 @@ def test_who_asks_the_parent_asks_all(tmp_path: Path) -> None:
     assert supervisor.run() == 0
     assert len(list(tmp_path.iterdir())) == 4
     assert recorder.of("worker-died") == []
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["starting", "waiting for a start"])
+def test_a_question_is_kept_until_it_can_be_answered(tmp_path: Path, *, restarts: bool) -> None:
+    """Whoever has only just been started, or is started again in a moment, neither dies of it nor forgets it."""
+    recorder = Recorder()
+    died = tmp_path / "died"
+    answer = (
+        "import pathlib, signal, sys, time; "
+        f"died = pathlib.Path(r'{died}'); "
+        f"first = {restarts} and not died.exists(); died.touch(); "
+        "first and sys.exit(1); "
+        "time.sleep(0.5); "
+        f"signal.signal(signal.SIGUSR1, lambda *a: sys.exit(pathlib.Path(r'{tmp_path}', 'answered').touch())); "
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1}); time.sleep(20); sys.exit(1)"
+    )
+    supervisor = Supervisor(lambda _: python(answer), 1, recorder, first_pause_s=0.3)
+
+    def ask() -> None:
+        while not recorder.of("worker-died" if restarts else "worker-started"):
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    threading.Thread(target=ask, daemon=True).start()
+    assert supervisor.run() == 0
+    assert (tmp_path / "answered").exists()
+    assert len(recorder.of("worker-died")) == restarts
 
 
 def test_pauses_grow_up_to_a_bound_and_old_deaths_are_forgotten() -> None:
