@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from streamkit.errors import DeclarationError, NameCollisionError
 from streamkit.plan.nodes import Globally, Node, Repartition, Sink, Source, WindowAggregate
 
+STORE_NAMES_BYTES = 3_600
+"""How long the names of a part's stores may be, with commas between: they stand in the metadata of every committed position
+(runtime/metadata.py), of which brokers take 4,096 bytes, beside numbers that take up to 468."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -56,7 +60,8 @@ def cut(plan: Plan) -> Topology:
     """The sub-topologies of a plan. Nodes that lead to no sink are left out.
 
     Each repartition topic has one writer and one reader: all that is downstream of it without another cut in between.
-    `DeclarationError`: no sinks; a sub-topology that waits for its own results; `globally()` merged with partitioned keys.
+    `DeclarationError`: no sinks; a sub-topology that waits for its own results; `globally()` merged with partitioned keys; more
+    aggregates in one sub-topology than can be committed.
     """
     if not plan.sinks:
         raise DeclarationError(
@@ -125,6 +130,7 @@ def _part(nodes: list[Node], plan: Plan) -> SubTopology:
         stores=tuple(node for node in nodes if isinstance(node, WindowAggregate)),
     )
     _check_keys(part)
+    _check_stores(part)
     return part
 
 
@@ -135,6 +141,17 @@ def _check_keys(part: SubTopology) -> None:
         raise DeclarationError(
             f"sub-topology '{part.name}' merges globally() ('{alone[0]}', one partition) with key_by() ('{keyed[0]}', many): "
             "records of one key would not meet. Give both streams the same keys before merging them"
+        )
+
+
+def _check_stores(part: SubTopology) -> None:
+    length = len(",".join(store.name for store in part.stores))
+    if length > STORE_NAMES_BYTES:
+        raise DeclarationError(
+            f"sub-topology '{part.name}' has {len(part.stores)} aggregates, whose names make {length:,} characters; at most "
+            f"{STORE_NAMES_BYTES:,} can be stored with its committed positions. Give the aggregates shorter names, compute what "
+            "has the same keys and windows in one of them (aggregate(name, total=..., count=...)), or move some of them to "
+            "another app, which may read the same topics"
         )
 
 

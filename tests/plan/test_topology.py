@@ -6,8 +6,10 @@ import pytest
 
 import streamkit as sk
 from streamkit.errors import DeclarationError, NameCollisionError
+from streamkit.eventtime.generators import MOST_STATE
 from streamkit.plan.nodes import ByRecordKey, Filter, KeyBy, Merge, OnClose, Sink, Source, WindowAggregate
-from streamkit.plan.topology import Plan, cut
+from streamkit.plan.topology import STORE_NAMES_BYTES, Plan, cut
+from streamkit.runtime.metadata import OffsetMetadata
 
 
 def out(name="out"):
@@ -177,6 +179,27 @@ def test_one_group_for_all_does_not_merge_with_many(app):
     stream(app, "a").globally().merge(stream(app, "b").key_by("k")).to(out())  # type: ignore[arg-type]
     with pytest.raises(DeclarationError, match=r"merges globally\(\) \('a-globally', one partition\) with key_by\(\) \('b-by-k'"):
         app.topology()
+
+
+def windows(app, number, length):
+    """An app of so many aggregates with names of so many letters."""
+    rows = stream(app).by_record_key().window(sk.tumbling("1m"))
+    for each in range(number):
+        rows.aggregate(f"a{each:03}".ljust(length, "x"), n=sk.count()).on_close().to(out())
+
+
+def test_no_more_aggregates_than_can_be_committed(app):
+    """Their names are in the metadata of committed offsets: that they are too many must not turn out at the first commit."""
+    windows(app, 120, 30)
+    with pytest.raises(DeclarationError, match=r"'orders' has 120 aggregates, whose names make 3,719 characters; at most 3,600 "):
+        app.topology()
+    one_by_one = sk.App("shop")
+    windows(one_by_one, 116, 30)
+    (part,) = one_by_one.topology().parts
+    longest = OffsetMetadata(
+        -(2**63), 2**64, True, 2**64, 2**64, tuple(store.name for store in part.stores), (-(2**63),) * (MOST_STATE + 2)
+    ).encode()  # fmt: skip
+    assert len(longest.encode()) + STORE_NAMES_BYTES - len(",".join(store.name for store in part.stores)) <= 4_096
 
 
 def test_a_topic_with_the_name_of_a_repartition_is_refused(app):
