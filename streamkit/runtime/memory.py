@@ -6,11 +6,14 @@ Records make state, and time takes it away, as windows close. So those partition
 time closes the same windows: they fill windows that cannot close yet. The one that is behind all others is never held, for its
 records are what closes them; to hold all would keep all state for ever. Where a task's time comes from one partition alone there
 is nothing to hold: its windows are as large as they are, and only the limit counts.
+
+Parked tasks (parking.py) take memory, too, but can be done without: where they and what is at work come to the limit together,
+they are given up, and restored if they come back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Final
 
 from streamkit.clock import Clock
@@ -61,8 +64,12 @@ class MemoryLimit:
         clock: Clock,
         settings: EngineSettings,
         instrument: Instrument,
+        parked: Collection[Task],
+        give_up_parked: Callable[[], None],
     ) -> None:
         self._tasks = tasks
+        self._parked = parked
+        self._give_up_parked = give_up_parked
         self._pauses = pauses
         self._clock = clock
         self._limit = None if settings.memory_limit_mb is None else settings.memory_limit_mb * _MEGABYTE
@@ -81,6 +88,8 @@ class MemoryLimit:
         self._since += max(0.0, now - self._next - self._patience_s / _LOOKS)
         sizes = state_bytes(tuple(self._tasks.at_work()))
         total = sum(sizes.values())
+        if self._parked and total + sum(state_bytes(self._parked).values()) >= self._limit:
+            self._give_up_parked()
         after = self._clock.monotonic()
         self._next = after + max(_LOOK_EVERY_S, _SHARE * (after - now))
         if total >= self._limit:

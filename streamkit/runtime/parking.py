@@ -10,7 +10,8 @@ transaction (R1), with a counter that is one higher. The comparison is made with
 nobody can commit behind it.
 
 Bounded: parked tasks hold no more than they did while they ran. They are dropped by the next complete assignment that does not
-contain them, when anything is rolled back or lost, and after the longest time that a rebalance can take.
+contain them, when anything is rolled back or lost, when their memory is needed (memory.py), and after the longest time that a
+rebalance can take.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class Parking:
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self._tasks.values())
+
+    def __contains__(self, task: object) -> bool:
+        return isinstance(task, Task) and self._tasks.get(task.id) is task
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -108,7 +108,8 @@ class TakeOver:
 
     def step(self) -> None:
         """Follows the assignment as far as Kafka answers, by one bounded slice."""
-        self._parking.expire()
+        if not self._ready:  # those that are on their way back stay
+            self._parking.expire()
         self._split.check()
         if not self.restoring and not self._assignment.changed:
             return
@@ -132,6 +133,10 @@ class TakeOver:
         """If something on its way reads one of these, all that is with it begins anew."""
         if not set(partitions).isdisjoint(tp for task in self._on_the_way() for tp in task.inputs):
             self.stop()
+
+    def give_up_parked(self) -> None:
+        """Whose memory is needed, unless they are on their way back."""
+        self._parking.drop([task for task in self._parking if not any(task is each for each in self._ready)], "memory_limit_mb")
 
     def stop(self) -> None:
         """What is on its way is no longer wanted, or not from here. The next step begins anew."""

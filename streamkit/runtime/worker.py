@@ -95,9 +95,6 @@ class Worker:
         self._assignment = Assignment(self._commit_before_revoke, self._revoked, self._lost)
         self._tasks = TaskSet()
         self._pauses = Pauses(self._consumer)
-        self._memory = None
-        if settings.memory_limit_mb is not None:
-            self._memory = MemoryLimit(layout.topology, self._tasks, self._pauses, clock, settings, instrument)
         self._alignment = Alignment(layout.topology, self._tasks, self._pauses, clock, instrument, settings.max_records)
         self._parking = Parking(clock, settings.max_poll_interval_ms / 1000, instrument)
         self._failures = failures
@@ -125,6 +122,12 @@ class Worker:
             incarnation=new_incarnation,
         )  # fmt: skip
         self._take_over.until_end = until_end
+        self._memory = None
+        if settings.memory_limit_mb is not None:
+            self._memory = MemoryLimit(
+                layout.topology, self._tasks, self._pauses, clock, settings, instrument,
+                self._parking, self._take_over.give_up_parked,
+            )  # fmt: skip
 
     @property
     def topology(self) -> Topology:
@@ -146,8 +149,8 @@ class Worker:
         }
 
     def state_bytes(self) -> dict[str, int]:
-        """Memory of the state of its tasks, by store."""
-        return state_bytes(tuple(self._tasks.at_work()))
+        """Memory of the state of its tasks, parked ones included, by store."""
+        return state_bytes((*self._tasks.at_work(), *self._parking))
 
     def situation(self) -> dict[str, Any]:
         """What it is at, in words for the log. May be called from another thread, while this worker's does not come back."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
-from streamkit.errors import AbortableError
+from streamkit.errors import AbortableError, RetriableError
 from streamkit.eventtime.inputs import InputState
 from streamkit.kafka.client import Committed, TopicPartition
 from streamkit.runtime.decide.resume import may_resume
@@ -230,6 +230,52 @@ def test_nothing_stays_parked_for_longer_than_a_rebalance_can_take() -> None:
     rig.clock.advance(60.5)
     rig.step("a")
     assert [told["reason"] for told in rig.events.of("parked-dropped")] == ["the rebalance took too long"]
+    rig.settle()
+    send(rig, 20)
+    rig.settle()
+    assert totals(rig) == everywhere(1)
+
+
+def test_what_is_parked_counts_as_memory_and_is_given_up_when_that_is_short() -> None:
+    rig = given_up(memory_limit_mb=1)
+    worker = rig.processes["a"].worker
+    assert worker.tasks == ()
+    (parked,) = worker.state_bytes().values()
+    assert parked > 1_000
+    memory = worker._memory
+    assert memory is not None
+    for limit, left in ((parked + 1, 2), (parked, 0)):
+        memory._limit = limit
+        rig.clock.advance(1)
+        rig.step("a")
+        assert len(worker._parking) == left
+    assert [told["reason"] for told in rig.events.of("parked-dropped")] == ["memory_limit_mb"]
+    memory._limit = 1_000_000
+    rig.settle()
+    send(rig, 20)
+    rig.settle()
+    assert totals(rig) == everywhere(1)
+
+
+@pytest.mark.parametrize("short_of", ["memory", "time"])
+def test_what_is_on_its_way_back_is_not_given_up(short_of: str) -> None:
+    """The sequence: it is ours again, but where its partitions begin is not answered; meanwhile it would have been dropped."""
+    rig = given_up(memory_limit_mb=1, max_poll_interval_ms=60_000)
+    worker = rig.processes["a"].worker
+    while not worker._take_over._ready:
+        rig.cluster.inject("start_offsets", error=RetriableError("planted", code="PLANTED", call="start_offsets"), client_id="a")
+        for name in "abz":
+            rig.step(name)
+    if short_of == "memory":
+        assert worker._memory is not None
+        worker._memory._limit = 1_000
+        rig.cluster.inject("start_offsets", error=RetriableError("planted", code="PLANTED", call="start_offsets"), client_id="a")
+        rig.clock.advance(1)
+        rig.step("a")
+        worker._memory._limit = 1_000_000
+    else:
+        rig.clock.advance(60.5)
+    rig.cluster.faults.planted.clear()
     rig.settle()
     send(rig, 20)
     rig.settle()
