@@ -62,7 +62,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "tasks": "`sub-topology/partition`; of a commit their number",
     "timeout": "a duration",
     "topic": "",
-    "topics": "with their number of partitions",
+    "topics": "with their number of partitions, where that is known",
     "total": "since the task exists",
     "waited_s": "seconds that the call has taken so far",
     "waits_for": "the `topic-partition` that is least far",
@@ -89,6 +89,11 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             ("kafka", "gives_up_in_s", "away_s", "error"),
         ),
         "broker-back": Event("info", "Kafka answers again; the service goes on", ("kafka", "away_s")),
+        "waiting-for-topics": Event(
+            "info",
+            "the broker does not know these topics; it is asked again, for it may not have heard yet that they were created",
+            ("topics", "gives_up_in_s"),
+        ),
         "topics-created": Event(
             "info", "internal topics were missing and are there now; with `--create-topics` also others", ("topics",)
         ),

@@ -214,7 +214,7 @@ def _make(  # the surroundings of a worker
             return None
         if options.create_topics:
             create_external(topology, admin, settings, partitions=options.create_topics, instrument=instrument)
-        layout = lay_out(topology, admin, settings, instrument)
+        layout = lay_out(topology, admin, settings, instrument, clock)
     finally:
         admin.close()
     return Worker(

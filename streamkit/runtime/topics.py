@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Final
 
+from streamkit.clock import Clock
 from streamkit.config import EngineSettings
 from streamkit.errors import TopicError
 from streamkit.instrument import Instrument
@@ -13,6 +15,9 @@ from streamkit.plan.topology import Topology
 from streamkit.runtime.decide.topics import Use, misfit, wanted_config
 from streamkit.runtime.layout import Layout
 
+_ASK_AGAIN_S: Final = 3.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 0.5
+
 
 def external_topics(topology: Topology) -> dict[str, str]:
     """Name -> "source" or "sink" of every topic that the app does not own."""
@@ -20,16 +25,39 @@ def external_topics(topology: Topology) -> dict[str, str]:
     return topics | {source.topic.name: "source" for part in topology.parts for source in part.sources}
 
 
-def lay_out(topology: Topology, admin: Admin, settings: EngineSettings, instrument: Instrument) -> Layout:
-    """Checks and creates what the plan needs; TopicError says what is missing or does not fit, and what to do."""
+def lay_out(
+    topology: Topology, admin: Admin, settings: EngineSettings, instrument: Instrument, clock: Clock | None = None
+) -> Layout:
+    """Checks and creates what the plan needs; TopicError says what is missing or does not fit, and what to do.
+
+    With a ``clock`` a topic that is missing is asked for again for a moment: of one that was created just now, or is being
+    created by what starts together with this worker, a broker may not know yet.
+    """
     timeout = settings.start_timeout_ms / 1000
     wanted = external_topics(topology)
-    found = admin.describe_topics(sorted(wanted), timeout)
+    found = _described(wanted, admin, timeout, instrument, clock)
     _refuse_missing(wanted, found, admin, timeout)
     layout = Layout(topology, {name: info.partitions for name, info in found.items() if info is not None})
-    internal = _ensure(layout.internal_topics(), admin, settings, instrument)
+    internal = _ensure(layout.internal_topics(), admin, settings, instrument, clock)
     layout.found |= {name: info for name, info in {**found, **internal}.items() if info is not None}
     return layout
+
+
+def _described(
+    wanted: Collection[str], admin: Admin, timeout: float, instrument: Instrument, clock: Clock | None
+) -> dict[str, TopicInfo | None]:
+    """As the cluster has them; None for one that is not there, or not in time."""
+    found = admin.describe_topics(sorted(wanted), timeout)
+    if clock is None:
+        return found
+    deadline, pause = clock.monotonic() + _ASK_AGAIN_S, _FIRST_PAUSE_S
+    while (missing := [name for name in sorted(wanted) if found.get(name) is None]) and clock.monotonic() < deadline:
+        if pause == _FIRST_PAUSE_S:
+            instrument.event("waiting-for-topics", topics=missing, gives_up_in_s=round(_ASK_AGAIN_S))
+        clock.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+        found = admin.describe_topics(sorted(wanted), timeout)
+    return found
 
 
 def existing_layout(topology: Topology, admin: Admin, settings: EngineSettings) -> Layout:
@@ -54,7 +82,11 @@ def _refuse_missing(wanted: Mapping[str, str], found: Mapping[str, TopicInfo | N
 
 
 def _ensure(
-    internal: Mapping[str, tuple[Use, int]], admin: Admin, settings: EngineSettings, instrument: Instrument
+    internal: Mapping[str, tuple[Use, int]],
+    admin: Admin,
+    settings: EngineSettings,
+    instrument: Instrument,
+    clock: Clock | None,
 ) -> Mapping[str, TopicInfo | None]:
     """Creates what is missing, refuses what does not fit; all of them as they are."""
     timeout = settings.start_timeout_ms / 1000
@@ -69,7 +101,7 @@ def _ensure(
     if new:
         admin.create_topics(new, timeout)
         instrument.event("topics-created", topics=[f"{t.name} ({t.partitions})" for t in new])
-        found = admin.describe_topics(sorted(internal), timeout)  # another worker may have made them otherwise
+        found = _described(internal, admin, timeout, instrument, clock)  # another worker may have made them otherwise
     for name, (use, count) in internal.items():
         info = found.get(name)
         reason = "it could not be created" if info is None else misfit(use, info, count)
