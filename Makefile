@@ -12,6 +12,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.streamkit-runtime# stamp: the project is installed, with what a service needs
 DEV := $(VENV)/.streamkit-dev# stamp: and with what tests and checks need
+# What an installation is made from: when one of these changes it is made anew.
+INSTALLED_FROM := pyproject.toml hatch_build.py $(wildcard streamkit/kafka/confluent/native/*.[ch] streamkit/serdes/native/*.[ch])
 FAST_TIERS := unit conformance golden plan driver services arch docs sim
 TYPED := $(wildcard streamkit services tests/support benchmarks)
 
@@ -109,9 +111,9 @@ define install
 	@touch $@
 endef
 
-$(RUNTIME): pyproject.toml
+$(RUNTIME): $(INSTALLED_FROM)
 	$(call install,.)
 
-$(DEV): pyproject.toml
+$(DEV): $(INSTALLED_FROM)
 	$(call install,.[dev])
 	@touch $(RUNTIME)

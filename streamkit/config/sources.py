@@ -20,7 +20,7 @@ SERVERS_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 _PREFIX = "STREAMKIT_"
 _KAFKA = "STREAMKIT_KAFKA__"
 # Variables with our prefix that are no settings: the file's name, and what the project's own tests read.
-_NOT_SETTINGS = re.compile(r"STREAMKIT_(CONFIG|CACHE|TEST_.*)")
+_NOT_SETTINGS = re.compile(r"STREAMKIT_(CONFIG|CACHE|NATIVE|TEST_.*)")
 # Kubernetes sets these in every container of a namespace that has a service named `streamkit` or `streamkit-...`.
 _SERVICE_LINKS = re.compile(
     r"STREAMKIT_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)?)"

@@ -59,6 +59,11 @@ class MessageBatch:
     def leader_epoch(self) -> int | None:
         return self._messages[-1].leader_epoch()
 
+    def since(self, offset: int) -> MessageBatch | None:
+        """Without the records before ``offset``; None if none is left."""
+        left = [message for message in self._messages if cast("int", message.offset()) >= offset]
+        return MessageBatch(self.tp, left) if left else None
+
 
 def group_by_partition(messages: list[Message]) -> dict[TopicPartition, list[Message]]:
     """Splits one poll's messages, keeping the order within each partition.

@@ -22,6 +22,8 @@ from streamkit.kafka.confluent.classify import classify, error_of
 from streamkit.kafka.confluent.committed import committed_of
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach, logger
 from streamkit.kafka.confluent.fetch import Fetch
+from streamkit.kafka.confluent.intake import ByColumn, ByMessage
+from streamkit.kafka.confluent.native import extension
 from streamkit.kafka.confluent.settings import ConnectionSettings
 
 _UNRELEASED: Final = "UNRELEASED_INSTANCE_ID"
@@ -43,8 +45,13 @@ class GroupConsumer:
     def _connect(self) -> None:
         self.events = ErrorEvents(f"consumer of group '{self._group_id}'")
         tap = LogTap(debug=self._settings.debugs)
-        self._consumer = ck.Consumer(attach(self._settings.consumer_config(self._group_id), tap, self.events))
-        self._fetch = Fetch(self._consumer, self.events, about=f"group '{self._group_id}'", incremental=self._incremental)
+        config = attach(self._settings.consumer_config(self._group_id), tap, self.events)
+        self._consumer, reader = extension.reader(ck.Consumer, config)
+        native = extension.native
+        intake = ByMessage(self._consumer) if native is None or reader is None else ByColumn(self._consumer, native, reader)
+        self._fetch = Fetch(
+            self._consumer, self.events, about=f"group '{self._group_id}'", intake=intake, incremental=self._incremental
+        )
 
     def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
         self._topics, self._listener = list(topics), listener
@@ -70,6 +77,7 @@ class GroupConsumer:
 
     def _ask_again(self, error: DuplicateInstanceError) -> None:
         logger.info("waiting for the session of a predecessor to expire: %s", error)
+        self._fetch.close()
         self._consumer.close()
         time.sleep(_UNRELEASED_PAUSE_S)
         self._connect()
@@ -104,6 +112,7 @@ class GroupConsumer:
         return group_metadata.decode(self._consumer.consumer_group_metadata())
 
     def close(self) -> None:
+        self._fetch.close()
         self._consumer.close()
         if self._fetch.raised:
             raise self._fetch.raised.pop(0)

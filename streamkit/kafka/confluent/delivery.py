@@ -59,17 +59,19 @@ class DeliveryFailures:
         """The delivery callback; called for failures only (delivery.report.only.error) and must not raise."""
         if error is None or self._closed:
             return
-        key = message.key()
+        key, partition = message.key(), message.partition()
+        place = (message.topic() or "", -1 if partition is None else partition)
+        self.add(error, *place, key, count=1, null_keys=int(key is None))
+
+    def add(self, error: KafkaError, topic: str, partition: int, key: bytes | None, *, count: int, null_keys: int) -> None:
+        """``count`` records with one error, ``null_keys`` of them without a key; the key is that of the first."""
         failure = self._by_error.get(error.name())
         if failure is None:
-            partition = message.partition()
-            place = (message.topic() or "", -1 if partition is None else partition)
-            failure = self._by_error[error.name()] = _Failure(error, *place, key)
-        failure.count += 1
-        if key is None:
-            failure.null_keys += 1
-            if error.code() == KafkaError.INVALID_RECORD:
-                failure.key = None
+            failure = self._by_error[error.name()] = _Failure(error, topic, partition, key)
+        failure.count += count
+        failure.null_keys += null_keys
+        if null_keys and error.code() == KafkaError.INVALID_RECORD:
+            failure.key = None
 
     def root(self, call: str) -> StreamkitError:
         """The error to raise: a refused record if there is one, since it is the cause of the others; else the first."""

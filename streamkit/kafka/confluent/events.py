@@ -46,7 +46,10 @@ _CREDENTIALS = (
 )
 _WANTS_TLS = "; if it happens at once, the listener may want TLS: check kafka.security.protocol"
 _NO_TLS = "; if it happens at once, the listener may not speak TLS: check kafka.security.protocol"
-_CUT_SHORT = re.compile(r"(?:Disconnected|reset by peer).* in state SSL_HANDSHAKE")  # librdkafka itself guesses so in some of its lines only
+# librdkafka itself guesses so in some of its lines only
+_CUT_SHORT = re.compile(
+    r"(?:Disconnected|reset by peer).* in state SSL_HANDSHAKE"
+)  # librdkafka itself guesses so in some of its lines only
 _NO_MECHANISM = re.compile(r"not enabled|unsupported", re.IGNORECASE)
 _MECHANISM = "Check kafka.sasl.mechanism: it must be one that this listener of the broker has"
 

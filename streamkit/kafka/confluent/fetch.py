@@ -12,20 +12,18 @@ outdated records itself (it versions its queues), but the fence against stale re
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import compress
 from typing import Final, cast
 
 import confluent_kafka as ck
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
 from streamkit.kafka.client import Polled, TopicPartition
-from streamkit.kafka.confluent.batch import MessageBatch, group_by_partition
 from streamkit.kafka.confluent.classify import LOST_OFFSET, classify, error_of
 from streamkit.kafka.confluent.events import ErrorEvents, logger
+from streamkit.kafka.confluent.intake import Batch, ByMessage, Event, Intake, Received
 
 # A seek is refused while the partition's fetcher is being stopped or has not started; it is repeated in the next polls.
 _NOT_YET: Final = frozenset(
@@ -57,10 +55,13 @@ class Fetch:
         events: ErrorEvents,
         *,
         about: str,
+        intake: Intake | None = None,
         ignore: Callable[[KafkaError], bool] | None = None,
         incremental: bool = False,
     ) -> None:
+        """``intake`` is how records come out of the consumer; as Messages, if none is given."""
         self._consumer = consumer
+        self._intake = intake or ByMessage(consumer)
         self._incremental = incremental
         self._events = events
         self._about = about
@@ -108,6 +109,7 @@ class Fetch:
             self._consumer.incremental_assign(paused + running)
         else:
             self._consumer.assign(paused + running)
+        self._intake.take(positions)
         self._consumer.pause(paused)
         self._consumer.resume(running)
         for position in positions.values():
@@ -195,10 +197,10 @@ class Fetch:
     def poll(self, max_records: int, timeout: float) -> Polled:
         if self._unplaced:
             self._place()
-        messages = self._consume(max_records, timeout)
+        received = self._receive(max_records, timeout)
         polled = Polled()
-        if messages:
-            self._sort(messages, polled)
+        if received:
+            self._sort(received, polled)
         elif not self.raised:
             self._events.check()
         if self.raised:
@@ -206,19 +208,12 @@ class Fetch:
             raise self.raised.pop(0)
         return polled
 
-    def _consume(self, max_records: int, timeout: float) -> list[Message]:
-        """What is there; else waits for the first message (librdkafka's own wait is for the full number)."""
-        consume = self._consumer.consume
+    def _receive(self, max_records: int, timeout: float) -> Received:
         try:
             with self._events.caught():
-                messages = consume(max_records, 0)
-                if not messages and timeout > 0:
-                    messages = consume(1, timeout)
-                    if messages and max_records > 1:
-                        messages += consume(max_records - 1, 0)
-                return messages
+                return self._intake.receive(max_records, timeout)
         except BaseException as raised:
-            # Messages that librdkafka had already handed over are gone with the exception (a signal, for one).
+            # Records that librdkafka had already handed over are gone with the exception (a signal, for one).
             for position in self._positions.values():
                 position.live = False
             self._unplaced = True
@@ -227,32 +222,33 @@ class Fetch:
             raise
         raise classify(cast("KafkaError", self._events.fatal), "poll", about=self._about)
 
-    def _sort(self, messages: list[Message], polled: Polled) -> None:
-        if any(map(Message.error, messages)):
-            events = list(map(Message.error, messages))
-            for message in compress(messages, events):
-                self._event(message, polled)
-            messages = list(compress(messages, map(operator.not_, events)))
-        for tp, of_partition in group_by_partition(messages).items():
-            self._records(tp, of_partition, polled)
+    def _sort(self, received: Received, polled: Polled) -> None:
+        for event in received.events:
+            self._event(event, polled)
+        for tp in received.strays:
+            position = self._positions.get(tp)
+            if position is not None and position.live:
+                logger.debug("%s@%s: a record came past the reader; read again", tp, position.offset)
+                position.live = False
+                self._unplaced = True
+        for batch in received.batches:
+            self._records(batch, polled)
 
-    def _records(self, tp: TopicPartition, messages: list[Message], polled: Polled) -> None:
-        position = self._positions.get(tp)
+    def _records(self, batch: Batch, polled: Polled) -> None:
+        position = self._positions.get(batch.tp)
         if position is None or not position.live or position.offset is None:
             return
-        if cast("int", messages[0].offset()) < position.offset:
-            start = position.offset
-            messages = [m for m in messages if cast("int", m.offset()) >= start]
-            if not messages:
+        if batch.first_offset < position.offset:
+            left = batch.since(position.offset)
+            if left is None:
                 return
-        batch = MessageBatch(tp, messages)
+            batch = left
         position.offset = batch.next_offset
         polled.batches.append(batch)
 
-    def _event(self, message: Message, polled: Polled) -> None:
+    def _event(self, event: Event, polled: Polled) -> None:
         """An end of partition, or an error: kept for the poll to raise unless it is a leftover of an earlier position."""
-        error = cast("KafkaError", message.error())
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        topic, partition, offset, error = event
         if topic is None or partition is None or partition < 0:
             self._keep(error, f"topic '{topic}'" if topic else self._about)
             return
@@ -289,3 +285,7 @@ class Fetch:
             if tp in self._positions:
                 self._positions[tp].live = False
         self._unplaced = True
+
+    def close(self) -> None:
+        """Before the consumer is closed."""
+        self._intake.close()

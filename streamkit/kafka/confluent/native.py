@@ -1,0 +1,137 @@
+"""The way to the extension in native/: records between librdkafka and Python by columns. Optional; see native/README.md.
+
+`streamkit.compiled` says when it is taken.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+
+import confluent_kafka as ck
+from confluent_kafka import cimpl
+
+from streamkit import compiled
+from streamkit.errors import ConfigError
+from streamkit.kafka.client import Headers, Int64s
+from streamkit.kafka.confluent.events import logger
+
+_PLUGINS: Final = "plugin.library.paths"
+_CLIENT: Final = "streamkit.client"
+
+_Made = TypeVar("_Made")
+_Over = TypeVar("_Over")
+Joined = tuple[bytearray, bytearray]
+"""byte strings behind each other, and the length of each (int32; -1: null)"""
+Run = tuple[str, int, Joined, Joined | None, list[Headers | None] | None, bytearray, bytearray, int]
+"""topic, partition, values, keys (None: all are null), headers (None: none has any), offsets and timestamps (int64), last leader
+epoch (-1: unknown)"""
+Told = tuple[str | None, int, int, int, str]
+"""topic, partition, offset, error code, words"""
+Failed = tuple[int, str, int, bytes | None, int, int]
+"""error code, topic, partition, key of the first, how many, how many of them without a key"""
+
+
+class Reader(Protocol):
+    """The records of a consumer's partitions. `close` comes before the consumer's."""
+
+    def take(self, topic: str, partition: int, /) -> None:
+        """From now on the partition delivers here, also when it is assigned anew."""
+        ...
+
+    def read(self, most: int, timeout_ms: int, /) -> tuple[list[Run], list[Told]]:
+        """What is there, else waits for the first record only."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Sender(Protocol):
+    """The queues of a producer. `close` comes before it is dropped."""
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,
+        values: list[bytes | None],
+        keys: list[bytes | None],
+        timestamps: int | Int64s,
+        headers: list[Headers | None] | None,
+        start: int,
+        stop: int,
+        /,
+    ) -> tuple[int, int]:
+        """The records from start to stop; how far it came, and the code of the error that stopped it there (0: none did)."""
+        ...
+
+    def failures(self) -> list[Failed]:
+        """What could not be delivered since it was last asked."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Native(Protocol):
+    """The extension."""
+
+    __file__: str
+
+    def load(self, path: str, /) -> int: ...
+    def split(self, joined: Joined, /) -> list[bytes | None]: ...
+    def Reader(self, number: int, /) -> Reader: ...  # noqa: N802 - a class
+    def Sender(self, number: int, /) -> Sender: ...  # noqa: N802 - a class
+
+
+class Extension:
+    """The extension of this process, looked for when a client is first made. ``native`` is None where there is none."""
+
+    def __init__(self) -> None:
+        self.native: Native | None = None
+        self._looked = False
+        self._numbers = itertools.count(1)
+
+    def reader(self, make: Callable[[dict[str, Any]], _Made], config: dict[str, Any]) -> tuple[_Made, Reader | None]:
+        """A consumer, and the reader over it."""
+        return self._plugged(make, config, lambda native, number: native.Reader(number))
+
+    def sender(self, make: Callable[[dict[str, Any]], _Made], config: dict[str, Any]) -> tuple[_Made, Sender | None]:
+        """A producer, and the sender over it."""
+        return self._plugged(make, config, lambda native, number: native.Sender(number))
+
+    def _plugged(
+        self, make: Callable[[dict[str, Any]], _Made], config: dict[str, Any], over: Callable[[Native, int], _Over]
+    ) -> tuple[_Made, _Over | None]:
+        native = self._find()
+        if native is None:
+            return make(config), None
+        number = next(self._numbers)
+        others = [config[_PLUGINS]] if _PLUGINS in config else []
+        plugged = {**config, _PLUGINS: ";".join([*others, native.__file__]), _CLIENT: str(number)}
+        try:
+            made = make(plugged)
+        except ck.KafkaException as refused:
+            made = make(config)  # raises the same if it is not for the plugin
+            self._give_up(f"librdkafka does not load it as a plugin: {refused}")
+            return made, None
+        return made, over(native, number)
+
+    def _find(self) -> Native | None:
+        if not self._looked:
+            self._looked = True
+            self.native = compiled.load("streamkit.kafka.confluent._native")
+            if self.native is not None:
+                try:
+                    self.native.load(cimpl.__file__)
+                except ImportError as error:
+                    self._give_up(str(error))
+        return self.native
+
+    def _give_up(self, why: str) -> None:
+        if compiled.required():
+            raise ConfigError(f"{compiled.VARIABLE}=require, but records cannot be moved by columns: {why}")
+        logger.warning("records are read and written one by one: %s", why)
+        self.native = None
+
+
+extension: Final = Extension()

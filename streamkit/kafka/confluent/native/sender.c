@@ -1,0 +1,190 @@
+/* Sender: records into the queues of a producer, by columns. */
+
+#include "native.h"
+
+typedef struct {
+    PyObject_HEAD
+    Client *client;
+} Sender;
+
+static int sender_init(PyObject *object, PyObject *arguments, PyObject *named) {
+    Sender *self = (Sender *)object;
+    long long number;
+    if (named != NULL && PyDict_Size(named) > 0) {
+        PyErr_SetString(PyExc_TypeError, "Sender takes one positional argument");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(arguments, "L", &number)) return -1;
+    if (self->client != NULL) {
+        PyErr_SetString(PyExc_ValueError, "the sender has a client already");
+        return -1;
+    }
+    self->client = client_find(number);
+    return self->client == NULL ? -1 : 0;
+}
+
+static void let_go(Sender *self) {
+    Client *client = self->client;
+    self->client = NULL;
+    if (client != NULL) {
+        client_let_go(client);
+        client_release(client);
+    }
+}
+
+static PyObject *sender_close(PyObject *object, PyObject *unused) {
+    (void)unused;
+    let_go((Sender *)object);
+    Py_RETURN_NONE;
+}
+
+static void sender_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    let_go((Sender *)object);
+    freefunc release = PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+/* The handle of a topic, kept: to look it up by its name costs more than the rest of the call. */
+static rd_kafka_topic_t *topic_of(Client *client, const char *name) {
+    for (size_t i = 0; i < client->topic_count; i++)
+        if (strcmp(librdkafka.topic_name(client->topics[i]), name) == 0) return client->topics[i];
+    rd_kafka_topic_t **topics = realloc(client->topics, (client->topic_count + 1) * sizeof *topics);
+    if (topics == NULL) return (rd_kafka_topic_t *)PyErr_NoMemory();
+    client->topics = topics;
+    rd_kafka_topic_t *topic = librdkafka.topic_new(client->rk, name, NULL);
+    if (topic == NULL) {
+        PyErr_Format(PyExc_OSError, "topic %s: %s", name, librdkafka.err2str(librdkafka.last_error()));
+        return NULL;
+    }
+    topics[client->topic_count++] = topic;
+    return topic;
+}
+
+/* Bytes of a record, or nothing for None. -1 with an exception for anything else. */
+static int bytes_of(PyObject *object, char **at, Py_ssize_t *size) {
+    *at = NULL;
+    *size = 0;
+    if (object == NULL) return -1;
+    if (object == Py_None) return 0;
+    if (PyBytes_AsStringAndSize(object, at, size) < 0) return -1;
+    return 0;
+}
+
+/* A list of (name, bytes or None) as librdkafka wants it. -1 with an exception. */
+static int headers_of(PyObject *list, rd_kafka_headers_t **made) {
+    *made = NULL;
+    if (list == Py_None) return 0;
+    Py_ssize_t count = PySequence_Size(list);
+    if (count <= 0) return (int)count;
+    rd_kafka_headers_t *headers = librdkafka.headers_new((size_t)count);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *pair = PySequence_GetItem(list, i);
+        PyObject *name = NULL, *value = NULL;
+        char *at = NULL;
+        const char *text = NULL;
+        Py_ssize_t size = 0, text_size = 0;
+        int good = pair != NULL && PyArg_ParseTuple(pair, "OO", &name, &value) && bytes_of(value, &at, &size) == 0 &&
+                   (text = PyUnicode_AsUTF8AndSize(name, &text_size)) != NULL;
+        if (good) librdkafka.header_add(headers, text, text_size, at, size);
+        Py_XDECREF(pair);
+        if (!good) {
+            librdkafka.headers_destroy(headers);
+            return -1;
+        }
+    }
+    *made = headers;
+    return 0;
+}
+
+/* produce(topic, partition, values, keys, timestamps, headers, start, stop): lists of one length, of which the records from start to stop
+ * are sent; timestamps an int or int64s; headers may be None. -> (how far it came, error code): a queue that is full, or a record that
+ * is refused, stops it in front of that record. */
+static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
+    Sender *self = (Sender *)object;
+    const char *name;
+    int partition;
+    PyObject *values, *keys, *stamps, *all_headers;
+    Py_ssize_t start, stop;
+    if (!PyArg_ParseTuple(arguments, "siO!O!OOnn", &name, &partition, &PyList_Type, &values, &PyList_Type, &keys, &stamps, &all_headers,
+                          &start, &stop))
+        return NULL;
+    if (self->client == NULL || self->client->rk == NULL) return PyErr_Format(PyExc_ValueError, "the sender is closed");
+    rd_kafka_topic_t *topic = topic_of(self->client, name);
+    if (topic == NULL) return NULL;
+    Py_ssize_t count = PyList_Size(values);
+    Py_buffer times = {0};
+    int64_t one = 0;
+    if (PyLong_Check(stamps)) {
+        one = PyLong_AsLongLong(stamps);
+        if (one == -1 && PyErr_Occurred()) return NULL;
+    } else if (PyObject_GetBuffer(stamps, &times, PyBUF_SIMPLE) < 0) return NULL;
+    PyObject *result = NULL;
+    if (PyList_Size(keys) != count || (times.buf != NULL && times.len != count * 8) || start < 0 || stop > count ||
+        (all_headers != Py_None && PyList_Size(all_headers) != count)) {
+        if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "%s: columns are not of one length", name);
+        goto done;
+    }
+    rd_kafka_err_t err = ERR_NO_ERROR;
+    Py_ssize_t i = start;
+    for (; i < stop; i++) {
+        char *value, *key;
+        Py_ssize_t value_size, key_size;
+        rd_kafka_headers_t *headers = NULL;
+        if (bytes_of(PyList_GetItem(values, i), &value, &value_size) < 0 || bytes_of(PyList_GetItem(keys, i), &key, &key_size) < 0)
+            goto done;
+        if (all_headers != Py_None && headers_of(PyList_GetItem(all_headers, i), &headers) < 0) goto done;
+        int64_t timestamp = times.buf == NULL ? one : ((const int64_t *)times.buf)[i];
+        producing = 1;
+        if (headers == NULL)
+            err = librdkafka.producev(self->client->rk, V_RKT, topic, V_PARTITION, (int32_t)partition, V_MSGFLAGS, F_COPY, V_VALUE, value,
+                                      (size_t)value_size, V_KEY, key, (size_t)key_size, V_TIMESTAMP, timestamp, V_END);
+        else
+            err = librdkafka.producev(self->client->rk, V_RKT, topic, V_PARTITION, (int32_t)partition, V_MSGFLAGS, F_COPY, V_VALUE, value,
+                                      (size_t)value_size, V_KEY, key, (size_t)key_size, V_TIMESTAMP, timestamp, V_HEADERS, headers, V_END);
+        producing = 0;
+        if (err != ERR_NO_ERROR) {
+            if (headers != NULL) librdkafka.headers_destroy(headers); /* they are ours until it succeeds */
+            break;
+        }
+    }
+    result = Py_BuildValue("(ni)", i, (int)err);
+done:
+    if (times.obj != NULL) PyBuffer_Release(&times);
+    return result;
+}
+
+/* failures(): what could not be delivered since it was last asked, one tuple for each error. */
+static PyObject *sender_failures(PyObject *object, PyObject *unused) {
+    (void)unused;
+    Sender *self = (Sender *)object;
+    PyObject *list = PyList_New(0);
+    Failure *failure;
+    while (list != NULL && self->client != NULL && (failure = client_failure(self->client)) != NULL) {
+        PyObject *told = Py_BuildValue("(isiy#LL)", (int)failure->err, failure->topic == NULL ? "" : failure->topic, (int)failure->partition,
+                                       failure->key, (Py_ssize_t)failure->key_len, (long long)failure->count, (long long)failure->null_keys);
+        if (told == NULL || PyList_Append(list, told) < 0) Py_CLEAR(list);
+        Py_XDECREF(told);
+        failure_free(failure);
+    }
+    return list;
+}
+
+static PyMethodDef methods[] = {
+    {"produce", sender_produce, METH_VARARGS,
+     "produce(topic, partition, values, keys, timestamps, headers, start, stop): (how far it came, error code)."},
+    {"failures", sender_failures, METH_NOARGS, "What was not delivered: (error, topic, partition, first key, count, without a key)."},
+    {"close", sender_close, METH_NOARGS, "Lets go of the client; it cannot be destroyed before."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_init, sender_init},
+    {Py_tp_dealloc, sender_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_doc, "Sender(number): writes with the producer with that number."},
+    {0, NULL},
+};
+
+PyType_Spec sender_spec = {"_native.Sender", sizeof(Sender), 0, Py_TPFLAGS_DEFAULT, slots};
