@@ -56,7 +56,7 @@ def run(
     loaded = load_app(app)
     settings = assignments(set_)
     if workers > 1:
-        raise typer.Exit(_supervise(loaded.name, workers, settings, config))
+        raise typer.Exit(_supervise(loaded.name, workers, settings, config, profile))
     loaded.run(
         bootstrap_servers=bootstrap_servers,
         settings=settings,
@@ -68,18 +68,26 @@ def run(
         worker_index=worker_index,
         parent=parent,
         report=report,
-        profile=profile if profile is None or parent is None else profile.with_stem(f"{profile.stem}-{worker_index}"),
+        profile=profile if profile is None or parent is None else _of_worker(profile, worker_index),
     )
 
 
-def _supervise(app: str, workers: int, settings: dict[str, object], config: Path | None) -> int:
+def _of_worker(profile: Path, index: int) -> Path:
+    return profile.with_stem(f"{profile.stem}-{index}")
+
+
+def _supervise(app: str, workers: int, settings: dict[str, object], config: Path | None, profile: Path | None) -> int:
     """This very command again, once for each worker, with a place of its own."""
     from streamkit.app import connection, resolved
     from streamkit.ops.logging import configure, service_log
+    from streamkit.ops.profile import check_writable
     from streamkit.runtime.supervisor import Supervisor
 
     effective = resolved(settings, config, None, {})
     connection(effective)  # before any worker starts, so that what is wrong is said once
+    if profile is not None:
+        for index in range(workers):
+            check_writable(_of_worker(profile, index))
     configure(json=effective.log_as_json, level=effective.log_level)
     again = [sys.executable, "-m", "streamkit.cli", *sys.argv[1:], "--workers", "1", "--parent", str(os.getpid())]
     log = service_log({"app": app, "worker": "supervisor"})

@@ -119,6 +119,9 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
             ("partitions", "tasks"),
         ),
         "profile-written": Event("info", "the profile that `--profile` asked for is there", ("path", "seconds")),
+        "profile-lost": Event(
+            "warning", "it could not be written; the service goes on, or ends, as it would have without it", ("path", "error")
+        ),
         "finished": Event("info", "the end of the input is reached and committed (`--until-end`)"),
         "draining": Event("info", "told to stop: the batch in hand is committed, then the group is left"),
         "drain-aborted": Event(

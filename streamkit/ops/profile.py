@@ -19,10 +19,20 @@ LONGEST_S: Final = 600.0
 """Every sample is kept until the page is written, some 300 bytes each; so a service that runs on is not sampled for ever."""
 
 
+def check_writable(path: Path) -> None:
+    """`ConfigError`: the file cannot be written. Opened as it will be: that of a directory, or of a file that may only be read,
+    changes its time without an error."""
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise ConfigError(f"--profile {path}: the file cannot be written ({error.strerror})") from None
+
+
 class Profile:
     """Samples the thread that enters it until it leaves, however it leaves, or for ten minutes; then the page is written.
 
-    `ConfigError` before anything runs: pyinstrument is not installed, or the file cannot be written.
+    `ConfigError` before anything runs: pyinstrument is not installed, or the file cannot be written. One that cannot be written
+    in the end is told: the service ends as it would have without it.
     """
 
     def __init__(self, path: str | Path, instrument: Instrument) -> None:
@@ -32,10 +42,7 @@ class Profile:
         self._instrument = instrument
         self._profiler: Profiler | None = None
         self._until = 0.0
-        try:
-            self._path.touch()
-        except OSError as error:
-            raise ConfigError(f"--profile {path}: the file cannot be written ({error.strerror})") from error
+        check_writable(self._path)
 
     def __enter__(self) -> Self:
         from pyinstrument import Profiler  # noqa: PLC0415 - an optional extra
@@ -58,5 +65,9 @@ class Profile:
         if profiler is None:
             return
         session = profiler.stop()
-        self._path.write_text(profiler.output_html(), encoding="utf-8")
+        try:
+            self._path.write_text(profiler.output_html(), encoding="utf-8")
+        except OSError as error:
+            self._instrument.event("profile-lost", path=str(self._path), error=str(error))
+            return
         self._instrument.event("profile-written", path=str(self._path), seconds=round(session.duration, 1))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -208,10 +210,45 @@ def test_a_profile_that_cannot_be_made_is_said_before_the_run(copying, tmp_path,
     app, broker, doubled = copying
     with pytest.raises(ConfigError, match=r"--profile .*missing/profile.html: the file cannot be written \(No such file"):
         app.run(broker=broker, profile=tmp_path / "missing" / "profile.html")
+    with pytest.raises(ConfigError, match=r"the file cannot be written \(Is a directory"):
+        app.run(broker=broker, profile=tmp_path)
     monkeypatch.setattr("streamkit.ops.profile.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"needs pyinstrument, which is not installed: pip install 'streamkit\[profile\]'"):
         app.run(broker=broker, profile=tmp_path / "profile.html")
     assert broker.read(doubled) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_profile_that_cannot_be_written_in_the_end_changes_nothing_of_the_run(copying, tmp_path, capsys, *, fails):
+    _, broker, doubled = copying
+    place = tmp_path / "gone"
+    place.mkdir()
+
+    def work(number):
+        shutil.rmtree(place, ignore_errors=True)
+        return {"n": 1 // (0 if fails else 1)}
+
+    app = sk.App("working")
+    app.stream(sk.Topic("numbers", value=int)).map(work).to(sk.Topic("doubled"))
+    with pytest.raises(UserFunctionError) if fails else nullcontext():
+        app.run(broker=broker, until_end=True, profile=place / "profile.html")
+    assert len(broker.read(doubled)) == (0 if fails else 500)
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if "profile-lost" in line)
+    assert "No such file or directory" in told
+
+
+def test_with_several_workers_it_is_said_once_and_before_any_is_started(tmp_path):
+    (tmp_path / "pipeline.py").write_text(
+        "import streamkit as sk\napp = sk.App('app')\napp.stream(sk.Topic('in')).to(sk.Topic('out'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "streamkit.cli", "run", "pipeline:app", "--workers", "2", "--profile", "missing/profile.html"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines() == [
+        "error: --profile missing/profile-0.html: the file cannot be written (No such file or directory)"
+    ]
 
 
 def test_the_command_has_both(tmp_path):
