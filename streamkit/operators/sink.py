@@ -18,8 +18,9 @@ from streamkit.plan.wire import wire_key_serde_of, wire_serde_of
 from streamkit.record.batch import Batch, DerivedOrigin, pick
 from streamkit.record.columns import Column, Constant
 from streamkit.record.schema import Kind
+from streamkit.serdes.compiled import COLUMNS
 from streamkit.serdes.keys import BytesKey, DynamicKey
-from streamkit.serdes.serde import ENCODE_ERRORS, ColumnarSerde, ColumnsEncoder, Keys
+from streamkit.serdes.serde import ENCODE_ERRORS, ColumnarSerde, ColumnsEncoder, Joined, Keys
 
 NULL_KEY_PARTITION = 0
 """Where results of the null key's group go: a fixed partition, so that their order is kept."""
@@ -92,9 +93,17 @@ class SinkWriter(Operator):
 
     def _keys(self, batch: Batch) -> tuple[WireKeys, Int64s | None]:
         if self._key_column is None and self._same_keys and batch.has_wire_keys:
-            return batch.wire_keys(), None
+            return wire_keys(batch), None
         keys = batch.keys if self._key_column is None else as_keys(batch.column(self._key_column))
         return encode_keys(self._key_serde, keys, batch, self._label, self._failures)
+
+
+def wire_keys(batch: Batch) -> WireKeys:
+    """The keys as they came; of joined ones only those that are left are made objects."""
+    joined: Joined | None = getattr(batch.origin, "joined_keys", None)
+    if joined is None or batch.at is None or COLUMNS is None or bool((np.diff(batch.at) <= 0).any()):
+        return batch.wire_keys()
+    return COLUMNS.pick(joined, batch.at)
 
 
 def produce_by_group(

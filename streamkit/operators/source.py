@@ -22,7 +22,16 @@ from streamkit.record import instants
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column
 from streamkit.record.schema import ANY_FIELD, Kind, Schema
-from streamkit.serdes.serde import DECODE_ERRORS, BlockSerde, ColumnsDecoder, KeySerde, Serde
+from streamkit.serdes.serde import (
+    DECODE_ERRORS,
+    BlockSerde,
+    ColumnsDecoder,
+    Joined,
+    JoinedDecoder,
+    JoinedKeySerde,
+    KeySerde,
+    Serde,
+)
 
 Int64s = npt.NDArray[np.int64]
 
@@ -60,6 +69,9 @@ class SourceReader(Operator):
         self._schema: Schema = decoding.value.schema
         self._decode = decoding.value.decoder(decoding.fields)
         self._decode_columns = columns_decoder(decoding)
+        decoders: tuple[object, object] = self._decode_columns, decoding.key
+        self._decode_joined = decoders[0].joined if isinstance(decoders[0], JoinedDecoder) else None
+        self._decode_joined_keys = decoders[1].decode_joined if isinstance(decoders[1], JoinedKeySerde) else None
         self._decode_all = decoding.value.decoder(None)
         self._event_time = event_time
         self._told_by = event_time.watermark if isinstance(event_time.watermark, FieldWatermark) else None
@@ -88,16 +100,16 @@ class SourceReader(Operator):
     # ---- values
 
     def _decoded(self, fetched: RecordBatch) -> Batch:
-        values = fetched.values()
         # Kafka's own times are read only where they are the event times: taking them out costs a third of decoding.
-        timestamps = fetched.timestamps() if self._event_time.by is None else np.broadcast_to(_NO_TIMES, len(values))
+        timestamps = fetched.timestamps() if self._event_time.by is None else np.broadcast_to(_NO_TIMES, len(fetched))
         whole = Batch(
             fetched, self._schema, timestamps, decode_keys=self._decoding.key.decode, original=True,
             full_rows=self._full_rows if self._decoding.fields is not None else None,
         )  # fmt: skip
-        if (columns := self._block_of(values)) is not None:
+        if (columns := self._block_of(fetched)) is not None:
             whole._columns = columns
             return whole
+        values = fetched.values()
         try:
             decoded, batch = list(map(self._decode, values)), whole  # type: ignore[arg-type]  # nulls are found below
         except _FAILURES:  # the slow path, only behind a failure: finds the record
@@ -105,12 +117,15 @@ class SourceReader(Operator):
         batch._rows = decoded
         return self._with_valid_columns(batch)
 
-    def _block_of(self, values: list[bytes | None]) -> dict[str, Column] | None:
+    def _block_of(self, fetched: RecordBatch) -> dict[str, Column] | None:
         """The columns of the projection, read at once; None if the values are to be read one by one."""
-        if self._decode_columns is None or len(values) < BLOCK_RECORDS:
+        if self._decode_columns is None or len(fetched) < BLOCK_RECORDS:
             return None
+        joined: Joined | None = getattr(fetched, "joined_values", None)  # of clients that put values together
         try:
-            return dict(self._decode_columns(values))  # type: ignore[arg-type]  # a null is a TypeError
+            if joined is not None and self._decode_joined is not None:
+                return dict(self._decode_joined(joined))
+            return dict(self._decode_columns(fetched.values()))  # type: ignore[arg-type]  # a null is a TypeError
         except _FAILURES:  # one by one finds the record, or reads what a block does not
             return None
 
@@ -140,6 +155,9 @@ class SourceReader(Operator):
     # ---- keys
 
     def _with_valid_keys(self, batch: Batch) -> Batch:
+        joined: Joined | None = getattr(batch.origin, "joined_keys", None) if batch.at is None else None
+        if joined is not None and self._decode_joined_keys is not None:
+            batch._keys = self._decode_joined_keys(joined)
         try:
             _ = batch.keys
         except _FAILURES:

@@ -21,12 +21,13 @@ from streamkit.errors import SchemaError
 from streamkit.record.columns import Column, Constant
 from streamkit.record.model import Row
 from streamkit.record.schema import OPEN, Kind, Schema, is_row_type, schema_of
+from streamkit.serdes.json_blocks import columns_decoder
 from streamkit.serdes.json_columns import columns_to_json, columns_to_model
 from streamkit.serdes.json_text import encode, encode_object
 from streamkit.serdes.projection import fields_of, projected, projected_untyped
 from streamkit.serdes.rows_json import RowsJson
 from streamkit.serdes.scalars import SCALARS
-from streamkit.serdes.serde import ColumnsEncoder, Serde
+from streamkit.serdes.serde import ColumnsDecoder, ColumnsEncoder, Serde
 from streamkit.serdes.utc import fields_in_utc, names_with_instants
 
 __all__ = ["JsonSerde", "RowsJson", "UntypedJson", "encode_columns", "serde_for"]
@@ -92,6 +93,10 @@ class JsonSerde(Generic[V]):
             return encode({name: getattr(row, name) for name in names} if names else row)
 
         return encode_row
+
+    def columns_decoder(self, fields: frozenset[str]) -> ColumnsDecoder | None:
+        """`BlockSerde`; `SchemaError` for a field that the model has not."""
+        return columns_decoder(self.model, fields)
 
     def columns_encoder(self, names: Sequence[str]) -> ColumnsEncoder:
         """`ColumnarSerde`; `SchemaError` for names that do not fit the model."""

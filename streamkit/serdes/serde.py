@@ -28,6 +28,9 @@ ColumnsEncoder = Callable[[Sequence[Column | Constant], int], list[bytes]]
 # The columns of the fields that the decoder was made for, from the bytes of many values.
 ColumnsDecoder = Callable[[Sequence[bytes]], Mapping[str, Column]]
 
+Joined = tuple[bytes | bytearray, bytes | bytearray]
+"""Many byte strings, one behind the other, and the length of each as int32; -1 is null."""
+
 
 class Serde(Protocol[V_co]):
     """Values of one type on the wire.
@@ -77,6 +80,24 @@ class BlockSerde(Protocol):
         It raises one of DECODE_ERRORS or a TypeError if there is any value that it does not read; decoding them one by one then
         finds which, or reads them. None where rows are as fast, or a column would not be exactly the same.
         """
+        ...
+
+
+@runtime_checkable
+class JoinedDecoder(Protocol):
+    """A `ColumnsDecoder` that can read values without a Python object for each."""
+
+    def joined(self, values: Joined) -> Mapping[str, Column]:
+        """The same for joined values."""
+        ...
+
+
+@runtime_checkable
+class JoinedKeySerde(Protocol):
+    """A serde that can read keys without a Python object for each."""
+
+    def decode_joined(self, data: Joined) -> Keys | None:
+        """What `decode` gives; None if any key is to be read by that."""
         ...
 
 

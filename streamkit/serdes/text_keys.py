@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamkit.serdes.serde import Keys
+from streamkit.serdes.compiled import COLUMNS
+from streamkit.serdes.serde import Joined, Keys
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_ints = msgspec.json.Decoder(list[int]).decode
@@ -109,6 +110,20 @@ class IntKey:
     type = int
 
     def decode(self, data: Sequence[bytes | None]) -> Keys:
+        if COLUMNS is not None and isinstance(data, list):
+            read = np.empty(len(data), np.int64)
+            if COLUMNS.integers(data, read):
+                return read
+        return self._decode_as_json(data)
+
+    def decode_joined(self, data: Joined) -> Keys | None:
+        """`JoinedKeySerde`"""
+        if COLUMNS is None:
+            return None
+        read = np.empty(len(data[1]) // 4, np.int64)
+        return read if COLUMNS.integers(data, read) else None
+
+    def _decode_as_json(self, data: Sequence[bytes | None]) -> Keys:
         try:
             joined = b"[" + b",".join(data) + b"]"  # type: ignore[arg-type] # a null raises TypeError
             keys = np.fromiter(_decode_ints(joined), np.int64)
@@ -133,6 +148,8 @@ class IntKey:
     def encode(self, keys: Keys) -> list[bytes | None]:
         if isinstance(keys, list) and not set(map(type, keys)) <= {int}:
             return list(map(self.encode_one, keys))
+        if COLUMNS is not None and not isinstance(keys, list):
+            return COLUMNS.splice(((b"", "q", np.ascontiguousarray(keys)),), b"", len(keys), _encode_json)
         return list(map(_encode_json, keys if isinstance(keys, list) else keys.tolist()))
 
     def encode_one(self, key: Any) -> bytes | None:

@@ -12,7 +12,8 @@ from streamkit.record.column import column_from
 from streamkit.record.columns import column_of
 from streamkit.record.model import Model, Row
 from streamkit.record.schema import field_of
-from streamkit.serdes.avro import avro
+from streamkit.serdes.avro import AvroSerde, avro
+from streamkit.serdes.compiled import COLUMNS
 from streamkit.serdes.json import JsonSerde, UntypedJson
 from streamkit.serdes.keys import (
     BoolKey,
@@ -207,7 +208,20 @@ def test_columns_are_written_as_rows_are(case):
     assert serde.columns_encoder(case.fields)(columns, len(rows)) == [encode(row) for row in rows]
 
 
-BLOCK_CASES = [case for case in CASES if isinstance(case.make(), BlockSerde)]
+def takes(decode, data):
+    try:
+        decode(data)
+    except DECODE_ERRORS:
+        return False
+    return True
+
+
+def reads_blocks(case):
+    serde = case.make()
+    return isinstance(serde, BlockSerde) and serde.columns_decoder(frozenset(case.fields)) is not None
+
+
+BLOCK_CASES = list(filter(reads_blocks, CASES))
 
 
 @pytest.mark.parametrize("case", BLOCK_CASES, ids=str)
@@ -234,8 +248,10 @@ class TestBlocks:
         good = [serde.encoder()(value) for value in case.values]
         cut = [good[0][:length] for length in range(len(good[0]))]
         for names in (case.fields, case.fields[:1], ()):
-            decode = serde.columns_decoder(frozenset(names))
+            decode, decode_one = serde.columns_decoder(frozenset(names)), serde.decoder(frozenset(names))
             for wrong in [*case.garbage, *cut, None, b""]:
+                if wrong is not None and takes(decode_one, wrong):  # of JSON fields that nobody wants only the form is looked at
+                    continue
                 with pytest.raises((*DECODE_ERRORS, TypeError)):
                     decode([*good, wrong, *good])
 
@@ -244,8 +260,9 @@ class TestBlocks:
             case.make().columns_decoder(frozenset({"itme"}))
 
 
-def test_every_avro_serde_is_read_in_blocks():
-    assert [case.make().name for case in BLOCK_CASES] == [case.make().name for case in CASES if "avro" in case.make().name]
+def test_every_serde_of_a_model_is_read_in_blocks():
+    kinds = (AvroSerde,) if COLUMNS is None else (AvroSerde, JsonSerde)
+    assert [str(case) for case in BLOCK_CASES] == [str(case) for case in CASES if isinstance(case.make(), kinds)]
 
 
 KEYS = [
