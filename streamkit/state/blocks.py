@@ -43,6 +43,8 @@ class _Block(msgspec.Struct, array_like=True):
     sections: list[_Section]
 
 
+_PLAIN = frozenset({str, float, bool, bytes, type(None)})
+"""What `pack` leaves as it is."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -106,7 +108,8 @@ def shape_changed(store: str, found: str, now: str) -> StateError:
 def _pack_column(column: Keys) -> bytes | list[Any]:
     if isinstance(column, np.ndarray) and column.dtype != object:
         return column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
-    return [pack(value) for value in (column.tolist() if isinstance(column, np.ndarray) else column)]
+    values = column if isinstance(column, list) else column.tolist()
+    return values if _PLAIN.issuperset(map(type, values)) else [pack(value) for value in values]
 
 
 def _unpack_keys(data: bytes | list[Any]) -> Keys:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -63,26 +63,36 @@ class BlockStore(Protocol):
         ...
 
 
+_Places = npt.NDArray[np.signedinteger[Any]]
+"""Slots as the directory keeps them, for every row of every live block: in half the bytes, where they fit."""
+_I4: np.dtype[np.signedinteger[Any]] = np.dtype(np.int32)
+_I8: np.dtype[np.signedinteger[Any]] = np.dtype(np.int64)
+_NUMBERS = 2**32 - 1
+
+
 @dataclass(slots=True)
 class _BlockRef:
     key: bytes
-    number: int  # later blocks have larger ones
+    number: int
     rows: int
-    slots: dict[PaneId, list[Slots]]
+    slots: dict[PaneId, list[_Places]]
 
 
 @dataclass(slots=True)
 class _Newest:
-    """By slot, the number of the last block that the row is in; of how many live blocks that is."""
+    """By slot, the number of the last block that the row is in; of how many live blocks that is.
 
-    blocks: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    Numbers begin anew after 2**32 blocks. They are only asked of slots that are in a live block, and so many never live at once.
+    """
+
+    blocks: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     refs: int = 0
 
-    def set(self, slots: Slots, number: int) -> None:
+    def set(self, slots: _Places, number: int) -> None:
         slots = slots[slots >= 0]
         size = int(slots.max(initial=-1)) + 1
         if size > len(self.blocks):
-            grown = np.zeros(max(size, 2 * len(self.blocks)), np.int64)
+            grown = np.zeros(max(size, len(self.blocks) * 3 // 2), np.uint32)
             grown[: len(self.blocks)] = self.blocks
             self.blocks = grown
         self.blocks[slots] = number
@@ -134,7 +144,7 @@ class BlockChangelog:
             ref = self._pop()
             for pane, parts in ref.slots.items():
                 for slots in parts:
-                    kept = slots[slots >= 0]
+                    kept = slots[slots >= 0].astype(np.int64)
                     store.mark_dirty(pane, kept[self._newest[self._place(pane)].blocks[kept] == ref.number])
             self._release(ref)
             dropped.append(ref)
@@ -182,13 +192,14 @@ class BlockChangelog:
             yield from self._write(half)
 
     def _remember(self, key: bytes, sections: list[tuple[Slots, Entries]]) -> None:
-        self._remembered += 1
+        self._remembered = (self._remembered + 1) & _NUMBERS
         ref = _BlockRef(key, self._remembered, sum(len(entries) for _, entries in sections), {})
         for slots, entries in sections:
             newest = self._newest.setdefault(self._place(entries.pane), _Newest())
-            newest.set(slots, ref.number)
+            places: _Places = slots.astype(_I4 if int(slots.max(initial=0)) < 2**31 else _I8)
+            newest.set(places, ref.number)
             newest.refs += entries.pane not in ref.slots
-            ref.slots.setdefault(entries.pane, []).append(slots)
+            ref.slots.setdefault(entries.pane, []).append(places)
         self._directory.append(ref)
         self._rows += ref.rows
 

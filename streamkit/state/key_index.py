@@ -1,8 +1,9 @@
 """Keys to slots: dense numbers 0, 1, 2, ... for one pane. (Of int keys that come together the order is that of the table.)
 
 `IntKeys` is a vectorised open-addressing table for int64 columns (9-65 ns a key from 100 to 1 M keys, where a dict costs
-53-500 ns in cache misses); `ObjectKeys` is a dict for everything else. A pane starts with the one that fits its first keys;
-an int column with a null key in it turns `IntKeys` into `ObjectKeys`.
+53-500 ns in cache misses); `ObjectKeys` is a dict for everything else, and where there are many texts a table, too
+(`text_keys.py`). A pane starts with the one that fits its first keys; an int column with a null key in it turns `IntKeys` into
+`ObjectKeys`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from streamkit.state.text_keys import Texts, TextTable, empty_slots
 
 Int64s = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int64]
@@ -44,44 +47,104 @@ _MADE_EXACT = {tuple, _Exact}
 _NAN = float("nan")  # one key, though it does not equal itself
 
 
-class ObjectKeys:
-    """Slots of hashable Python keys. 1, 1.0 and True are three keys, NaN is one."""
+MANY_TEXTS = 16_384
+"""From so many on a table of texts is faster than a dict, in batches of a thousand and more."""
 
-    __slots__ = ("_by_slot", "_slots")
+
+class ObjectKeys:
+    """Slots of hashable Python keys, in the order of first sight. 1, 1.0 and True are three keys, NaN is one.
+
+    Many texts move from the dict to a table, and back for good as soon as something else comes: a null, or a very long text.
+    """
+
+    __slots__ = ("_by_slot", "_may_move", "_slots", "_texts")
 
     def __init__(self, keys: Iterable[Any] = ()) -> None:
         self._slots = _SlotDict()
         self._by_slot: list[Any] = []  # of the first slots; the others are looked up when they are asked for
+        self._texts: TextTable | None = None
+        self._may_move = True
         for key in exact_keys(list(keys)):
             self._slots[key]
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._slots) if self._texts is None else len(self._texts)
 
     def slots(self, keys: Keys) -> Slots:
         column = keys if isinstance(keys, list) else keys.tolist()
-        return np.fromiter(map(self._slots.__getitem__, exact_keys(column)), np.int64, len(column))
+        if self._texts is not None:
+            texts = Texts.of(column)
+            if texts is not None:
+                return _slots_of(self._texts, texts, column)
+            self._move_back(self._texts)
+        found = np.fromiter(map(self._slots.__getitem__, exact_keys(column)), np.int64, len(column))
+        if self._may_move and len(self._slots) >= MANY_TEXTS:
+            self._move()
+        return found
 
     def find(self, keys: Keys) -> Slots:
         """Slots of these keys, -1 for those that are not there."""
         column = keys if isinstance(keys, list) else keys.tolist()
+        if self._texts is not None:
+            return _find_texts(self._texts, column)
         return np.fromiter((self._slots.get(key, -1) for key in exact_keys(column)), np.int64, len(column))
 
     def keys(self) -> list[Any]:
         """In slot order."""
-        return plain_keys(list(self._slots))
+        return plain_keys(list(self._slots)) if self._texts is None else self._texts.texts(np.arange(len(self._texts)))
 
     def keys_at(self, slots: Slots) -> list[Any]:
         """The keys of these slots, at a cost that does not grow with the others: a pane may hold millions, and stay for ever."""
+        if self._texts is not None:
+            return self._texts.texts(slots)
         new = list(islice(reversed(self._slots), len(self._slots) - len(self._by_slot)))
         self._by_slot.extend(reversed(new))
         return plain_keys([self._by_slot[slot] for slot in slots.tolist()])
 
     def truncate(self, size: int) -> None:
         """Forgets the keys from this slot on."""
+        if self._texts is not None:
+            self._texts.truncate(size)
+            return
         for key in list(self._slots)[size:]:
             del self._slots[key]
         del self._by_slot[size:]
+
+    def _move(self) -> None:
+        texts = Texts.of(list(self._slots))
+        self._may_move = False
+        if texts is not None:
+            self._texts = TextTable()
+            self._texts.enter(texts)
+            self._slots, self._by_slot = _SlotDict(), []
+
+    def _move_back(self, texts: TextTable) -> None:
+        self._slots.update({text: slot for slot, text in enumerate(texts.texts(np.arange(len(texts))))})
+        self._texts = None
+
+
+def _slots_of(table: TextTable, texts: Texts, column: list[Any]) -> Slots:
+    found = table.find(texts)
+    unseen = np.flatnonzero(found < 0)
+    if len(unseen):
+        numbers = _SlotDict()
+        new = np.fromiter((numbers[column[at]] for at in unseen.tolist()), np.int64, len(unseen))
+        first = np.empty(len(numbers), np.int64)
+        first[new[::-1]] = unseen[::-1]
+        found[unseen] = len(table) + new
+        table.enter(texts.take(first))
+    return found
+
+
+def _find_texts(table: TextTable, column: list[Any]) -> Slots:
+    texts = Texts.of(column)
+    if texts is not None:
+        return table.find(texts)
+    found = np.full(len(column), -1, np.int64)
+    for at, key in enumerate(column):  # nulls among them, or what is not in the table for its length
+        if isinstance(key, str) and (texts := Texts.of([str.__str__(key)])) is not None:
+            found[at] = table.find(texts)[0]
+    return found
 
 
 def exact_keys(keys: list[Any]) -> list[Any]:
@@ -113,9 +176,10 @@ def plain_key(key: Any) -> Any:
 
 
 class IntKeys:
-    """Slots of int64 keys: linear probing at a load of at most one half."""
+    """Slots of int64 keys: linear probing at a load of at most one half. The table has slots only, four bytes each: the key is
+    where all keys are, by its slot."""
 
-    __slots__ = ("_bits", "_by_slot", "_mask", "_size", "_table_keys", "_table_slots")
+    __slots__ = ("_bits", "_by_slot", "_mask", "_size", "_table")
 
     def __init__(self, expected: int = 0) -> None:
         """``expected``: how many keys there may be, so that the table need not grow on the way there."""
@@ -138,8 +202,8 @@ class IntKeys:
     def slots(self, keys: Keys) -> Slots:
         keys = np.asarray(keys, np.int64)
         places = self._hash(keys)
-        found = self._table_slots[places]
-        todo = np.flatnonzero((found < 0) | (self._table_keys[places] != keys))
+        found = self._table[places].astype(np.int64, copy=False)
+        todo = np.flatnonzero((found < 0) | (self._by_slot[found] != keys))
         if len(todo):  # collisions and new keys only
             self._probe(keys, places, found, todo)
         return found
@@ -152,12 +216,12 @@ class IntKeys:
             found[ints] = self.find(np.array([keys[index] for index in ints], np.int64))
             return found
         places = self._hash(keys)
-        found = self._table_slots[places]
-        todo = np.flatnonzero((found >= 0) & (self._table_keys[places] != keys))
+        found = self._table[places].astype(np.int64, copy=False)
+        todo = np.flatnonzero((found >= 0) & (self._by_slot[found] != keys))
         while len(todo):
             places[todo] = (places[todo] + 1) & self._mask
-            found[todo] = self._table_slots[places[todo]]
-            todo = todo[(found[todo] >= 0) & (self._table_keys[places[todo]] != keys[todo])]
+            found[todo] = self._table[places[todo]]
+            todo = todo[(found[todo] >= 0) & (self._by_slot[found[todo]] != keys[todo])]
         return found
 
     def truncate(self, size: int) -> None:
@@ -168,10 +232,10 @@ class IntKeys:
     def _probe(self, keys: Int64s, places: Int64s, found: Slots, todo: Int64s) -> None:
         while len(todo):
             self._claim(keys[todo], places[todo])
-            here = places[todo]
-            hit = self._table_keys[here] == keys[todo]
-            hit &= self._table_slots[here] >= 0
-            found[todo[hit]] = self._table_slots[here[hit]]
+            here = self._table[places[todo]]
+            hit = self._by_slot[here] == keys[todo]
+            hit &= here >= 0
+            found[todo[hit]] = here[hit]
             todo = todo[~hit]
             places[todo] = (places[todo] + 1) & self._mask
             if self._size * 2 > self._mask:
@@ -181,23 +245,21 @@ class IntKeys:
     def _claim(self, keys: Int64s, places: Int64s) -> None:
         """Enters keys at places that are empty. Of several keys that want one place the last written wins it; equal keys
         share it, so each new key gets exactly one slot."""
-        empty = np.flatnonzero(self._table_slots[places] < 0)
+        empty = np.flatnonzero(self._table[places] < 0)
         if not len(empty):
             return
-        self._table_slots[places[empty]] = empty
-        winners = empty[self._table_slots[places[empty]] == empty]
+        self._table[places[empty]] = empty
+        winners = empty[self._table[places[empty]] == empty]
         new = np.arange(self._size, self._size + len(winners), dtype=np.int64)
         self._size += len(winners)
         if self._size > len(self._by_slot):
-            self._by_slot = np.concatenate((self._by_slot, np.zeros(max(len(self._by_slot), len(winners)), np.int64)))
+            self._by_slot = np.concatenate((self._by_slot, np.zeros(max(len(self._by_slot) // 2, len(winners)), np.int64)))
         self._by_slot[new] = keys[winners]
-        self._table_keys[places[winners]] = keys[winners]
-        self._table_slots[places[winners]] = new
+        self._table[places[winners]] = new
 
     def _make_table(self, bits: int) -> None:
         self._bits, self._mask = bits, (1 << bits) - 1
-        self._table_keys = np.zeros(1 << bits, np.int64)
-        self._table_slots = np.full(1 << bits, -1, np.int64)
+        self._table = empty_slots(1 << bits)
 
     def _hash(self, keys: Int64s) -> Int64s:
         return ((keys.view(np.uint64) * _MULTIPLIER) >> np.uint64(64 - self._bits)).view(np.int64)
@@ -205,16 +267,11 @@ class IntKeys:
     def _enter_all(self, bits: int) -> None:
         """Enters all keys anew, each with its slot, into an empty table of this size."""
         self._make_table(bits)
-        keys = self.keys()
-        places, todo = self._hash(keys), np.arange(self._size)
+        places, todo = self._hash(self.keys()), np.arange(self._size)
         while len(todo):
-            free = todo[self._table_slots[places[todo]] < 0]
-            self._table_slots[places[free]] = free
-            won = free[self._table_slots[places[free]] == free]
-            self._table_keys[places[won]] = keys[won]
-            left = np.ones(self._size, bool)
-            left[won] = False
-            todo = todo[left[todo]]
+            free = todo[self._table[places[todo]] < 0]
+            self._table[places[free]] = free
+            todo = todo[self._table[places[todo]] != todo]
             places[todo] = (places[todo] + 1) & self._mask
 
 
