@@ -17,6 +17,9 @@ INSTALLED_FROM := pyproject.toml hatch_build.py $(wildcard streamkit/kafka/confl
 FAST_TIERS := unit conformance golden plan driver services arch docs sim
 TYPED := $(wildcard streamkit services tests/support benchmarks)
 
+# The tests start some hundred processes, and each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

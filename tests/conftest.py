@@ -3,6 +3,7 @@ is not a success. With pytest-xdist (`-n`) they hold as well: what the workers s
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -46,7 +47,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Starts the broker before the first test if any of them asks for it: outside every test's own time-out, because jars
-    or an image may have to be fetched, and at once, because without a broker the run has failed."""
+    or an image may have to be fetched, and at once, because without a broker the run has failed.
+
+    What collecting has made lives until the end: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
     if not session.config.option.collectonly:
         session.config.stash[SHARED].ask(session.items)
         _leave_without_broker(session.config)
