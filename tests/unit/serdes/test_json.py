@@ -477,3 +477,43 @@ class TestScalars:
     def test_nan(self):
         with pytest.raises(ValueError, match="JSON has no such number"):
             FloatSerde().encoder()(math.nan)
+
+
+class TestStructsWithoutATopicType:
+    """`UntypedJson` looks at the types of their fields for where a datetime may be."""
+
+    def test_instants_anywhere(self):
+        encode = UntypedJson().encoder()
+        nested = Nested([NAIVE_NOON], Inner(TALLINN_NOON), {"a": NAIVE_NOON}, {"x": (TALLINN_NOON,)}, Pair(NAIVE_NOON))
+        for _ in range(2):
+            assert encode(nested).count(NOON) == 5
+            assert encode(Bid("A", 1.0, at=TALLINN_NOON)) == b'{"item":"A","price":1.0,"n":0,"at":' + NOON + b"}"
+
+    def test_a_field_of_any_type(self):
+        class Open(Model):
+            what: Any
+
+        encode = UntypedJson().encoder()
+        assert encode(Open([TALLINN_NOON])) == b'{"what":[' + NOON + b"]}"
+        assert encode(Open(1)) == b'{"what":1}'
+
+    def test_a_type_that_is_known_only_where_its_user_was_made(self):
+        def made():
+            class Hidden(Model):
+                at: datetime
+
+            @dataclass
+            class Keeper:
+                inner: "Hidden"
+
+            return Keeper(Hidden(TALLINN_NOON))
+
+        assert UntypedJson().encoder()(made()) == b'{"inner":{"at":' + NOON + b"}}"
+
+    def test_types_of_one_name(self):
+        def made(annotation, value):
+            return msgspec.defstruct("Same", [("x", annotation)])(value)
+
+        encode = UntypedJson().encoder()
+        assert encode(made(int, 1)) == b'{"x":1}'
+        assert encode(made(datetime, NAIVE_NOON)) == b'{"x":' + NOON + b"}"
