@@ -160,7 +160,7 @@ class Producer(Protocol):
         timestamps: int | Iterable[int],
         headers: Iterable[Headers | None] | None = None,
     ) -> None:
-        """`produce` for whole columns, without a Python call per record."""
+        """`produce` for whole columns, without a Python call per record. Timestamps may be an int64 array."""
         ...
 
     def flush(self, timeout: float) -> None:

@@ -108,10 +108,9 @@ CONTROL_HEADER = "streamkit-control"
 _INTERNAL = {WATERMARK_HEADER, KEY_TYPE_HEADER, EVENT_TIME_HEADER}
 
 
-def kafka_timestamps(timestamps: Int64s) -> list[int]:
+def kafka_timestamps(timestamps: Int64s) -> Int64s:
     """Event times as Kafka can hold them."""
-    held: list[int] = np.maximum(timestamps, FIRST_TIMESTAMP).tolist()
-    return held
+    return np.maximum(timestamps, FIRST_TIMESTAMP)
 
 
 def user_headers(batch: Batch) -> list[Headers | None] | None:

@@ -63,8 +63,9 @@ def test_produce_many_takes_numpy_times_and_iterators(world: World):
     producer = world.producer()
     producer.begin()
     producer.produce_many(topic, [b"a", b"b"], iter([b"k", b"k"]), 0, np.array([5, 6]), iter([None, None]))
+    producer.produce_many(topic, [b"c"], [b"k"], 0, np.array([7]))
     producer.commit(PATIENCE_S)
-    assert [(r.value, r.timestamp) for r in world.read(topic)] == [(b"a", 5), (b"b", 6)]
+    assert [(r.value, r.timestamp) for r in world.read(topic)] == [(b"a", 5), (b"b", 6), (b"c", 7)]
 
 
 def test_the_key_chooses_the_partition_as_in_java(world: World):

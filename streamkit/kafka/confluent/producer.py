@@ -247,6 +247,8 @@ class TransactionalProducer:
             every_header = None if headers is None else list(headers)
             self._send(self._sender, topic, list(values), list(keys), partition, timestamps, every_header)
             return
+        if isinstance(timestamps, np.ndarray):
+            timestamps = timestamps.tolist()
         stamps: Iterator[int] = repeat(timestamps) if isinstance(timestamps, int) else iter(timestamps)
         all_keys = iter(keys)
         all_headers = None if headers is None else iter(headers)
@@ -275,7 +277,7 @@ class TransactionalProducer:
         headers: list[Headers | None] | None,
     ) -> None:
         """Slice by slice through the extension, resumed where the queue was full."""
-        stamps = timestamps if isinstance(timestamps, int) else np.array(timestamps, np.int64)
+        stamps = timestamps if isinstance(timestamps, int) else np.asarray(timestamps, np.int64)
         if len(keys) != len(values) or not (isinstance(stamps, int) or len(stamps) == len(values)):
             raise ValueError(f"{topic}: {len(values)} values, but fewer keys or timestamps")
         at, deadline = 0, cast("float | None", None)
