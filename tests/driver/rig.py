@@ -123,8 +123,8 @@ class Rig:
         for _ in range(_ROUNDS):
             busy = [self.step(name) for name in sorted(self.processes)]
             quiet = 0 if any(busy) else quiet + 1
-            self.clock.advance(0 if any(busy) else 0.3)  # a slow commit puts the next one off
-            if quiet > 3:  # a rebalance takes several polls of every member
+            self.clock.advance(0 if any(busy) else 0.6)  # a slow commit puts the next one off
+            if quiet > 1:  # what takes more rounds, as a rebalance does, goes on after the next heartbeat
                 return
         raise AssertionError("the workers never come to rest")
 
