@@ -102,19 +102,20 @@ class Fetch:
         Paused before and after: a partition that librdkafka knows already must not fetch in between, and one that it does
         not know yet can only be paused after the assignment. What it fetches in between is purged by that pause.
         """
-        paused = [self._at(tp, _NOWHERE) for tp, p in positions.items() if not p.wanted]
-        running = [self._at(tp, p.offset) for tp, p in positions.items() if p.wanted]
+        at_once = {tp: p.wanted and not self._intake.follows_seeks for tp, p in positions.items()}
+        paused = [self._at(tp, _NOWHERE) for tp in positions if not at_once[tp]]
+        running = [self._at(tp, p.offset) for tp, p in positions.items() if at_once[tp]]
         self._consumer.pause(paused)
         if self._incremental:
             self._consumer.incremental_assign(paused + running)
         else:
             self._consumer.assign(paused + running)
-        self._intake.take(positions)
         self._consumer.pause(paused)
         self._consumer.resume(running)
-        for position in positions.values():
-            position.live = position.wanted
+        for tp, position in positions.items():
+            position.live = at_once[tp]
             position.stopped = False
+        self._unplaced, self._unplaced_since = any(p.wanted and not p.live for p in positions.values()), None
 
     def _restart(self, waiting: Mapping[TopicPartition, _Position]) -> None:
         """Assigns anew: incrementally only what waits, else all, for then librdkafka only takes all."""
@@ -123,7 +124,6 @@ class Fetch:
             self._start(waiting)
         else:
             self._start(self._positions)
-        self._unplaced, self._unplaced_since = False, None
 
     @staticmethod
     def _at(tp: TopicPartition, offset: int | None) -> ck.TopicPartition:
@@ -189,6 +189,7 @@ class Fetch:
             if error.code() in _NOT_YET:
                 return False
             raise classify(error, "seek", about=str(tp)) from raised
+        self._intake.take(tp)
         position.live = True
         return True
 

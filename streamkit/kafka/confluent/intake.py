@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Final, NamedTuple, Protocol, cast
@@ -19,7 +18,7 @@ from confluent_kafka import KafkaError, Message
 
 from streamkit.kafka.client import Headers, Int64s, RecordBatch, TopicPartition
 from streamkit.kafka.confluent.batch import MessageBatch, group_by_partition
-from streamkit.kafka.confluent.native import Joined, Native, Reader, Run
+from streamkit.kafka.confluent.native import Joined, Kept, Native, Reader, Run
 
 _OTHERS: Final = 1_000  # events and callbacks of the consumer's own queue in one look
 _LOOK_EVERY_S: Final = 0.05  # so often the consumer's own queue is looked at while there are no records
@@ -53,8 +52,11 @@ class Received:
 
 
 class Intake(Protocol):
-    def take(self, partitions: Iterable[TopicPartition]) -> None:
-        """Told of every partition that is assigned, right after that."""
+    follows_seeks: bool
+    """Only partitions that were told to `take` may be resumed."""
+
+    def take(self, tp: TopicPartition) -> None:
+        """Told of a partition after each seek that succeeded, before it is resumed: its fetcher runs then."""
         ...
 
     def receive(self, most: int, timeout: float) -> Received:
@@ -69,10 +71,12 @@ class Intake(Protocol):
 class ByMessage:
     """A Message for each record."""
 
+    follows_seeks = False
+
     def __init__(self, consumer: ck.Consumer) -> None:
         self._consumer = consumer
 
-    def take(self, partitions: Iterable[TopicPartition]) -> None:
+    def take(self, tp: TopicPartition) -> None:
         """All partitions deliver to the consumer."""
 
     def receive(self, most: int, timeout: float) -> Received:
@@ -103,16 +107,21 @@ def received(messages: list[Message]) -> Received:
 
 
 class ByColumn:
-    """Columns from the extension."""
+    """Columns from the extension.
+
+    When librdkafka stops a partition's fetcher it takes the forwarding of its queue away, and does not set its own when it starts
+    the fetcher again. A seek succeeds only once that has happened, so each one is followed by `take`.
+    """
+
+    follows_seeks = True
 
     def __init__(self, consumer: ck.Consumer, native: Native, reader: Reader) -> None:
         self._consumer = consumer
         self._native = native
         self._reader = reader
 
-    def take(self, partitions: Iterable[TopicPartition]) -> None:
-        for tp in partitions:
-            self._reader.take(tp.topic, tp.partition)
+    def take(self, tp: TopicPartition) -> None:
+        self._reader.take(tp.topic, tp.partition)
 
     def receive(self, most: int, timeout: float) -> Received:
         """The consumer first: a callback may take partitions away, and what is read after it is of those that are left."""
@@ -143,12 +152,25 @@ class ColumnBatch:
     each (int32; -1: null). ``joined_keys`` is None if all keys are null.
     """
 
-    __slots__ = ("_headers", "_native", "_offsets", "_times", "_values", "joined_keys", "joined_values", "leader_epoch", "tp")
+    __slots__ = (
+        "_headers",
+        "_kept",
+        "_native",
+        "_offsets",
+        "_times",
+        "_values",
+        "joined_keys",
+        "joined_values",
+        "leader_epoch",
+        "tp",
+    )
 
     def __init__(self, native: Native, run: Run) -> None:
-        topic, partition, self.joined_values, self.joined_keys, self._headers, offsets, timestamps, epoch = run
+        topic, partition, self.joined_values, self.joined_keys, kept, offsets, timestamps, epoch = run
         self._native = native
         self._values: list[bytes | None] | None = None
+        self._kept: Kept | None = kept  # until the headers are asked for
+        self._headers: list[Headers | None] | None = None
         self.tp = TopicPartition(topic, partition)
         self._offsets: Int64s = np.frombuffer(offsets, np.int64)
         self._times: Int64s = np.frombuffer(timestamps, np.int64)
@@ -175,6 +197,8 @@ class ColumnBatch:
         return self._times
 
     def headers(self) -> list[Headers | None]:
+        if self._kept is not None:
+            self._headers, self._kept = self._kept.headers(), None
         return [None] * len(self) if self._headers is None else self._headers
 
     @property
@@ -190,11 +214,21 @@ class ColumnBatch:
         if start == len(self):
             return None
         keys = None if self.joined_keys is None else _without(self.joined_keys, start)
-        headers = None if self._headers is None else self._headers[start:]
+        headers = self.headers()[start:]
         offsets, timestamps = (bytearray(column[start:].tobytes()) for column in (self._offsets, self._times))
         epoch = -1 if self.leader_epoch is None else self.leader_epoch
         values = _without(self.joined_values, start)
-        return ColumnBatch(self._native, (*self.tp, values, keys, headers, offsets, timestamps, epoch))
+        return ColumnBatch(self._native, (*self.tp, values, keys, _Known(headers), offsets, timestamps, epoch))
+
+
+class _Known:
+    """Headers that were read before."""
+
+    def __init__(self, headers: list[Headers | None]) -> None:
+        self._headers = headers
+
+    def headers(self) -> list[Headers | None]:
+        return self._headers
 
 
 def _without(joined: Joined, count: int) -> Joined:

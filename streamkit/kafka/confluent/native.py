@@ -24,20 +24,27 @@ _Made = TypeVar("_Made")
 _Over = TypeVar("_Over")
 Joined = tuple[bytearray, bytearray]
 """byte strings behind each other, and the length of each (int32; -1: null)"""
-Run = tuple[str, int, Joined, Joined | None, list[Headers | None] | None, bytearray, bytearray, int]
-"""topic, partition, values, keys (None: all are null), headers (None: none has any), offsets and timestamps (int64), last leader
-epoch (-1: unknown)"""
+Run = tuple[str, int, Joined, Joined | None, "Kept", bytearray, bytearray, int]
+"""topic, partition, values, keys (None: all are null), messages, offsets and timestamps (int64), last leader epoch (-1: none)"""
 Told = tuple[str | None, int, int, int, str]
 """topic, partition, offset, error code, words"""
 Failed = tuple[int, str, int, bytes | None, int, int]
 """error code, topic, partition, key of the first, how many, how many of them without a key"""
 
 
+class Kept(Protocol):
+    """The messages of a run. They are destroyed with it, and when the reader is closed."""
+
+    def headers(self) -> list[Headers | None] | None:
+        """Once: they are destroyed by it. None if none has any; ValueError if they are gone."""
+        ...
+
+
 class Reader(Protocol):
     """The records of a consumer's partitions. `close` comes before the consumer's."""
 
     def take(self, topic: str, partition: int, /) -> None:
-        """From now on the partition delivers here, also when it is assigned anew."""
+        """From now on the partition delivers here, until its fetcher is stopped."""
         ...
 
     def read(self, most: int, timeout_ms: int, /) -> tuple[list[Run], list[Told]]:
@@ -79,8 +86,11 @@ class Native(Protocol):
 
     def load(self, path: str, /) -> int: ...
     def split(self, joined: Joined, /) -> list[bytes | None]: ...
-    def Reader(self, number: int, /) -> Reader: ...  # noqa: N802 - a class
-    def Sender(self, number: int, /) -> Sender: ...  # noqa: N802 - a class
+
+    Kept: type[Any]
+
+    def Reader(self, number: int, kept: type[Any], /) -> Reader: ...  # noqa: N802 - a class
+    def Sender(self, number: int, /) -> Sender: ...  # noqa: N802
 
 
 class Extension:
@@ -93,7 +103,7 @@ class Extension:
 
     def reader(self, make: Callable[[dict[str, Any]], _Made], config: dict[str, Any]) -> tuple[_Made, Reader | None]:
         """A consumer, and the reader over it."""
-        return self._plugged(make, config, lambda native, number: native.Reader(number))
+        return self._plugged(make, config, lambda native, number: native.Reader(number, native.Kept))
 
     def sender(self, make: Callable[[dict[str, Any]], _Made], config: dict[str, Any]) -> tuple[_Made, Sender | None]:
         """A producer, and the sender over it."""

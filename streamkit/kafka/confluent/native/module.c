@@ -37,9 +37,9 @@ static PyMethodDef functions[] = {
 };
 
 static int add_types(PyObject *module) {
-    PyType_Spec *specs[] = {&reader_spec, &sender_spec};
-    const char *names[] = {"Reader", "Sender"};
-    for (int i = 0; i < 2; i++) {
+    PyType_Spec *specs[] = {&kept_spec, &reader_spec, &sender_spec};
+    const char *names[] = {"Kept", "Reader", "Sender"};
+    for (int i = 0; i < 3; i++) {
         PyObject *type = PyType_FromSpec(specs[i]);
         if (type == NULL || PyModule_AddObjectRef(module, names[i], type) < 0) {
             Py_XDECREF(type);

@@ -98,6 +98,15 @@ typedef struct Failure {
     size_t key_len;
 } Failure;
 
+/* Messages of a run, kept for their headers. Destroyed with the object of Python over them, and before the client is. */
+typedef struct Kept {
+    PyObject_HEAD
+    struct Client *client; /* NULL: the messages are gone */
+    struct Kept *next, **link;
+    rd_kafka_message_t **messages;
+    Py_ssize_t count;
+} Kept;
+
 /* A client of librdkafka that was configured with our plugin. `rk` is NULL before it is made and after it is destroyed.
  * Kept until both the client and the object of Python over it are gone. */
 typedef struct Client {
@@ -106,6 +115,7 @@ typedef struct Client {
     int references;
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue;  /* of a consumer: where the partitions that were taken deliver */
+    Kept *kept;               /* of a consumer: messages that are still needed */
     rd_kafka_topic_t **topics; /* of a producer: those it has written to */
     size_t topic_count;
     pthread_mutex_t lock; /* acknowledgements and `on_destroy` come on librdkafka's threads */
@@ -114,6 +124,7 @@ typedef struct Client {
 
 /* The client with that number, with one more reference; NULL with an exception if there is none. */
 Client *client_find(int64_t number);
+void client_keep(Client *client);
 void client_release(Client *client);
 /* What is held of librdkafka. It must go before the client does: `rd_kafka_destroy` waits for it. */
 void client_let_go(Client *client);
@@ -122,8 +133,14 @@ Failure *client_failure(Client *client);
 void failure_free(Failure *failure);
 extern _Thread_local int producing; /* this thread is inside `producev` */
 
+extern PyType_Spec kept_spec;
 extern PyType_Spec reader_spec;
 extern PyType_Spec sender_spec;
+/* The object that keeps `count` messages from now on; NULL with an exception, and they are still the caller's. */
+PyObject *kept_new(PyObject *type, Client *client, rd_kafka_message_t **messages, Py_ssize_t count);
+/* Takes the messages out of the client's list: who calls destroys them. NULL if they are gone. */
+rd_kafka_message_t **kept_take(Kept *kept);
+void messages_destroy(rd_kafka_message_t **messages, Py_ssize_t count);
 PyObject *reader_split(PyObject *module, PyObject *arguments);
 
 #endif

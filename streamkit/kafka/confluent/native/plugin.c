@@ -38,6 +38,12 @@ Client *client_find(int64_t number) {
     return client;
 }
 
+void client_keep(Client *client) {
+    pthread_mutex_lock(&clients_lock);
+    client->references++;
+    pthread_mutex_unlock(&clients_lock);
+}
+
 void client_release(Client *client) {
     pthread_mutex_lock(&clients_lock);
     int last = --client->references == 0;
@@ -54,6 +60,28 @@ void client_release(Client *client) {
     }
 }
 
+/* With the client's lock. */
+static rd_kafka_message_t **kept_unlink(Kept *kept) {
+    rd_kafka_message_t **messages = kept->messages;
+    *kept->link = kept->next;
+    if (kept->next != NULL) kept->next->link = kept->link;
+    kept->messages = NULL;
+    return messages;
+}
+
+rd_kafka_message_t **kept_take(Kept *kept) {
+    if (kept->client == NULL) return NULL;
+    pthread_mutex_lock(&kept->client->lock);
+    rd_kafka_message_t **messages = kept->messages == NULL ? NULL : kept_unlink(kept);
+    pthread_mutex_unlock(&kept->client->lock);
+    return messages;
+}
+
+void messages_destroy(rd_kafka_message_t **messages, Py_ssize_t count) {
+    for (Py_ssize_t i = 0; i < count; i++) librdkafka.message_destroy(messages[i]);
+    free(messages);
+}
+
 void client_let_go(Client *client) {
     pthread_mutex_lock(&client->lock);
     rd_kafka_queue_t *queue = client->queue;
@@ -63,6 +91,15 @@ void client_let_go(Client *client) {
     client->topics = NULL;
     client->topic_count = 0;
     pthread_mutex_unlock(&client->lock);
+    for (;;) {
+        pthread_mutex_lock(&client->lock);
+        Kept *kept = client->kept;
+        Py_ssize_t kept_count = kept == NULL ? 0 : kept->count;
+        rd_kafka_message_t **messages = kept == NULL ? NULL : kept_unlink(kept);
+        pthread_mutex_unlock(&client->lock);
+        if (messages == NULL) break;
+        messages_destroy(messages, kept_count);
+    }
     if (queue != NULL) librdkafka.queue_destroy(queue);
     while (count > 0) librdkafka.topic_destroy(topics[--count]);
     free(topics);

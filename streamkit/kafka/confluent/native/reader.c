@@ -9,6 +9,7 @@
 typedef struct {
     PyObject_HEAD
     Client *client;
+    PyObject *kept_type;
     rd_kafka_message_t **messages;
     Py_ssize_t room;
 } Reader;
@@ -29,7 +30,8 @@ typedef struct {
     Py_ssize_t filled;
     int keyed; /* some record has a key */
     Joined values, keys;
-    PyObject *headers, *offsets, *timestamps;
+    PyObject *offsets, *timestamps;
+    rd_kafka_message_t **messages;
     int64_t *offset_at, *timestamp_at;
     int32_t leader_epoch;
 } Run;
@@ -43,11 +45,12 @@ static rd_kafka_queue_t *queue_of(Reader *self) {
 static int reader_init(PyObject *object, PyObject *arguments, PyObject *named) {
     Reader *self = (Reader *)object;
     long long number;
+    PyObject *kept_type;
     if (named != NULL && PyDict_Size(named) > 0) {
-        PyErr_SetString(PyExc_TypeError, "Reader takes one positional argument");
+        PyErr_SetString(PyExc_TypeError, "Reader takes positional arguments only");
         return -1;
     }
-    if (!PyArg_ParseTuple(arguments, "L", &number)) return -1;
+    if (!PyArg_ParseTuple(arguments, "LO!", &number, &PyType_Type, &kept_type)) return -1;
     if (self->client != NULL) {
         PyErr_SetString(PyExc_ValueError, "the reader has a client already");
         return -1;
@@ -56,6 +59,8 @@ static int reader_init(PyObject *object, PyObject *arguments, PyObject *named) {
     if (client == NULL) return -1;
     if (client->queue == NULL) client->queue = librdkafka.queue_new(client->rk);
     self->client = client;
+    Py_INCREF(kept_type);
+    self->kept_type = kept_type;
     return 0;
 }
 
@@ -80,12 +85,13 @@ static void reader_dealloc(PyObject *object) {
         client_release(client);
     }
     free(self->messages);
+    Py_XDECREF(self->kept_type);
     freefunc release = PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);
 }
 
-/* take(topic, partition): librdkafka keeps the forwarding, also when the partition is assigned anew. */
+/* take(topic, partition): until librdkafka stops the partition's fetcher, which clears the forwarding. */
 static PyObject *reader_take(PyObject *object, PyObject *arguments) {
     Reader *self = (Reader *)object;
     const char *topic;
@@ -101,22 +107,6 @@ static PyObject *reader_take(PyObject *object, PyObject *arguments) {
 }
 
 /* ---- putting runs together ---------------------------------------------------------------------------------------------*/
-
-static PyObject *headers_of(const rd_kafka_message_t *message) {
-    rd_kafka_headers_t *headers;
-    if (librdkafka.message_headers(message, &headers) != ERR_NO_ERROR) Py_RETURN_NONE;
-    PyObject *list = PyList_New(0);
-    const char *name;
-    const void *value;
-    size_t size;
-    for (size_t i = 0; list != NULL && librdkafka.header_get_all(headers, i, &name, &value, &size) == ERR_NO_ERROR; i++) {
-        PyObject *text = PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "replace");
-        PyObject *pair = text == NULL ? NULL : Py_BuildValue("(Ny#)", text, (const char *)value, (Py_ssize_t)size);
-        if (pair == NULL || PyList_Append(list, pair) < 0) Py_CLEAR(list);
-        Py_XDECREF(pair);
-    }
-    return list;
-}
 
 static PyObject *array_of(Py_ssize_t bytes, void *at) {
     PyObject *array = PyByteArray_FromStringAndSize(NULL, bytes);
@@ -146,54 +136,40 @@ static int run_begin(Run *run) {
     run->offsets = array_of(run->count * 8, &run->offset_at);
     run->timestamps = array_of(run->count * 8, &run->timestamp_at);
     if (joined_begin(&run->values, run->count) < 0 || (run->keyed && joined_begin(&run->keys, run->count) < 0)) return -1;
-    return run->offsets == NULL || run->timestamps == NULL ? -1 : 0;
+    run->messages = malloc((size_t)run->count * sizeof *run->messages);
+    if (run->messages == NULL) PyErr_NoMemory();
+    return run->offsets == NULL || run->timestamps == NULL || run->messages == NULL ? -1 : 0;
 }
 
-static int add_headers(Run *run, Py_ssize_t at, const rd_kafka_message_t *message) {
-    PyObject *headers = headers_of(message);
-    if (headers == NULL) return -1;
-    if (headers != Py_None && run->headers == NULL) { /* the first that has some */
-        run->headers = PyList_New(run->count);
-        if (run->headers == NULL) {
-            Py_DECREF(headers);
-            return -1;
-        }
-        for (Py_ssize_t i = 0; i < run->count; i++) {
-            Py_INCREF(Py_None);
-            PyList_SetItem(run->headers, i, Py_None);
-        }
-    }
-    if (run->headers == NULL) {
-        Py_DECREF(headers);
-        return 0;
-    }
-    return PyList_SetItem(run->headers, at, headers);
-}
-
-static int run_add(Run *run, const rd_kafka_message_t *message) {
+/* The message is the run's from now on. */
+static void run_add(Run *run, rd_kafka_message_t *message) {
     Py_ssize_t at = run->filled++;
+    run->messages[at] = message;
     run->offset_at[at] = message->offset;
     run->timestamp_at[at] = librdkafka.message_timestamp(message, NULL);
     joined_add(&run->values, at, message->payload, message->len);
     if (run->keyed) joined_add(&run->keys, at, message->key, message->key_len);
     if (run->filled == run->count) run->leader_epoch = librdkafka.message_leader_epoch(message);
-    return add_headers(run, at, message);
 }
 
-static PyObject *run_end(const Run *run) {
+static PyObject *run_end(Run *run, PyObject *kept_type, Client *client) {
     PyObject *keys = run->keyed ? Py_BuildValue("(OO)", run->keys.content, run->keys.lengths) : Py_BuildValue("");
-    if (keys == NULL) return NULL;
-    return Py_BuildValue("(si(OO)NOOOi)", librdkafka.topic_name(run->topic), (int)run->partition, run->values.content,
-                         run->values.lengths, keys, run->headers == NULL ? Py_None : run->headers, run->offsets, run->timestamps,
-                         (int)run->leader_epoch);
+    PyObject *kept = keys == NULL ? NULL : kept_new(kept_type, client, run->messages, run->count);
+    if (kept == NULL) {
+        Py_XDECREF(keys);
+        return NULL;
+    }
+    run->messages = NULL;
+    return Py_BuildValue("(si(OO)NNOOi)", librdkafka.topic_name(run->topic), (int)run->partition, run->values.content,
+                         run->values.lengths, keys, kept, run->offsets, run->timestamps, (int)run->leader_epoch);
 }
 
 static void run_drop(Run *run) {
     joined_drop(&run->values);
     joined_drop(&run->keys);
-    Py_XDECREF(run->headers);
     Py_XDECREF(run->offsets);
     Py_XDECREF(run->timestamps);
+    if (run->messages != NULL) messages_destroy(run->messages, run->filled);
 }
 
 static PyObject *event_of(const rd_kafka_message_t *message) {
@@ -215,20 +191,16 @@ static Run *run_of(Run *runs, Py_ssize_t *count, Run *last, const rd_kafka_messa
     return run;
 }
 
-static PyObject *put_together(rd_kafka_message_t **messages, Py_ssize_t count) {
+/* Takes all messages, whatever comes of it: they go to the runs, or are destroyed. */
+static PyObject *put_together(Reader *self, Py_ssize_t count) {
+    rd_kafka_message_t **messages = self->messages;
     PyObject *records = PyList_New(0), *events = PyList_New(0), *result = NULL;
     Run *runs = calloc((size_t)count + 1, sizeof *runs), *run = NULL;
-    Py_ssize_t run_count = 0;
+    Py_ssize_t run_count = 0, taken = 0;
     if (runs == NULL) PyErr_NoMemory();
     if (runs == NULL || records == NULL || events == NULL) goto done;
     for (Py_ssize_t i = 0; i < count; i++) {
-        if (messages[i]->err != ERR_NO_ERROR) {
-            PyObject *event = event_of(messages[i]);
-            int failed = event == NULL || PyList_Append(events, event) < 0;
-            Py_XDECREF(event);
-            if (failed) goto done;
-            continue;
-        }
+        if (messages[i]->err != ERR_NO_ERROR) continue;
         run = run_of(runs, &run_count, run, messages[i]);
         run->count++;
         run->keyed |= messages[i]->key != NULL;
@@ -237,19 +209,28 @@ static PyObject *put_together(rd_kafka_message_t **messages, Py_ssize_t count) {
     }
     for (Py_ssize_t i = 0; i < run_count; i++)
         if (run_begin(&runs[i]) < 0) goto done;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (messages[i]->err != ERR_NO_ERROR) continue;
-        run = run_of(runs, &run_count, run, messages[i]);
-        if (run_add(run, messages[i]) < 0) goto done;
+    for (; taken < count; taken++) {
+        rd_kafka_message_t *message = messages[taken];
+        if (message->err == ERR_NO_ERROR) {
+            run = run_of(runs, &run_count, run, message);
+            run_add(run, message);
+            continue;
+        }
+        PyObject *event = event_of(message);
+        int failed = event == NULL || PyList_Append(events, event) < 0;
+        Py_XDECREF(event);
+        if (failed) goto done;
+        librdkafka.message_destroy(message);
     }
     for (Py_ssize_t i = 0; i < run_count; i++) {
-        PyObject *ended = run_end(&runs[i]);
+        PyObject *ended = run_end(&runs[i], self->kept_type, self->client);
         int failed = ended == NULL || PyList_Append(records, ended) < 0;
         Py_XDECREF(ended);
         if (failed) goto done;
     }
     result = Py_BuildValue("(OO)", records, events);
 done:
+    for (; taken < count; taken++) librdkafka.message_destroy(messages[taken]);
     for (Py_ssize_t i = 0; i < run_count; i++) run_drop(&runs[i]);
     free(runs);
     Py_XDECREF(records);
@@ -284,9 +265,7 @@ static PyObject *reader_read(PyObject *object, PyObject *arguments) {
     }
     Py_END_ALLOW_THREADS
     if (count < 0) return PyErr_Format(PyExc_OSError, "%s", librdkafka.err2str(librdkafka.last_error()));
-    PyObject *result = put_together(self->messages, count);
-    for (ssize_t i = 0; i < count; i++) librdkafka.message_destroy(self->messages[i]);
-    return result;
+    return put_together(self, count);
 }
 
 /* split((joined, lengths)) */
@@ -316,7 +295,7 @@ PyObject *reader_split(PyObject *module, PyObject *arguments) {
 }
 
 static PyMethodDef methods[] = {
-    {"take", reader_take, METH_VARARGS, "take(topic, partition): from now on its records come to this reader."},
+    {"take", reader_take, METH_VARARGS, "take(topic, partition): its records come to this reader until its fetcher is stopped."},
     {"read", reader_read, METH_VARARGS, "read(most, timeout_ms): runs of records by partition, and events."},
     {"close", reader_close, METH_NOARGS, "Lets go of the client; it cannot be destroyed before."},
     {NULL, NULL, 0, NULL},
@@ -326,7 +305,7 @@ static PyType_Slot slots[] = {
     {Py_tp_init, reader_init},
     {Py_tp_dealloc, reader_dealloc},
     {Py_tp_methods, methods},
-    {Py_tp_doc, "Reader(number): reads the partitions that it takes from the consumer with that number."},
+    {Py_tp_doc, "Reader(number, Kept): reads the partitions that it takes from the consumer with that number."},
     {0, NULL},
 };
 

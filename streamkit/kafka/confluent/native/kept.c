@@ -1,0 +1,84 @@
+/* Kept: the messages of a run, for their headers.
+ *
+ * librdkafka reads headers when it is asked for them, which takes as long as the rest of a record even where it has none; so they are
+ * only asked for when the engine wants them, and the messages live until then, or until the batch is dropped.
+ */
+
+#include "native.h"
+
+PyObject *kept_new(PyObject *type, Client *client, rd_kafka_message_t **messages, Py_ssize_t count) {
+    allocfunc allocate = PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc);
+    Kept *kept = (Kept *)allocate((PyTypeObject *)type, 0);
+    if (kept == NULL) return NULL;
+    pthread_mutex_lock(&client->lock);
+    kept->client = client;
+    kept->messages = messages;
+    kept->count = count;
+    kept->next = client->kept;
+    kept->link = &client->kept;
+    if (kept->next != NULL) kept->next->link = &kept->next;
+    client->kept = kept;
+    pthread_mutex_unlock(&client->lock);
+    client_keep(client);
+    return (PyObject *)kept;
+}
+
+static void kept_dealloc(PyObject *object) {
+    Kept *self = (Kept *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    rd_kafka_message_t **messages = kept_take(self);
+    if (messages != NULL) messages_destroy(messages, self->count);
+    if (self->client != NULL) client_release(self->client);
+    freefunc release = PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyObject *headers_of(const rd_kafka_message_t *message) {
+    rd_kafka_headers_t *headers;
+    if (librdkafka.message_headers(message, &headers) != ERR_NO_ERROR) Py_RETURN_NONE;
+    PyObject *list = PyList_New(0);
+    const char *name;
+    const void *value;
+    size_t size;
+    for (size_t i = 0; list != NULL && librdkafka.header_get_all(headers, i, &name, &value, &size) == ERR_NO_ERROR; i++) {
+        PyObject *text = PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "replace");
+        PyObject *pair = text == NULL ? NULL : Py_BuildValue("(Ny#)", text, (const char *)value, (Py_ssize_t)size);
+        if (pair == NULL || PyList_Append(list, pair) < 0) Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+/* headers(): once. A list for each record, None for one without; None if none has any. */
+static PyObject *kept_headers(PyObject *object, PyObject *unused) {
+    (void)unused;
+    Kept *self = (Kept *)object;
+    rd_kafka_message_t **messages = kept_take(self);
+    if (messages == NULL) return PyErr_Format(PyExc_ValueError, "the messages are gone: the consumer is closed");
+    PyObject *list = PyList_New(self->count);
+    int any = 0;
+    for (Py_ssize_t i = 0; list != NULL && i < self->count; i++) {
+        PyObject *headers = headers_of(messages[i]);
+        any |= headers != Py_None;
+        if (headers == NULL || PyList_SetItem(list, i, headers) < 0) Py_CLEAR(list);
+    }
+    messages_destroy(messages, self->count);
+    if (list == NULL || any) return list;
+    Py_DECREF(list);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"headers", kept_headers, METH_NOARGS, "The headers of each record, once; None if none has any."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, kept_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_doc, "The messages of a run, for their headers."},
+    {0, NULL},
+};
+
+PyType_Spec kept_spec = {"_native.Kept", sizeof(Kept), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
