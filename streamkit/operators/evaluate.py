@@ -16,6 +16,7 @@ import polars as pl
 from streamkit.errors import UserFunctionError
 from streamkit.operators.operator import Failures, place
 from streamkit.operators.rows import describe
+from streamkit.plan.arrays import array_expression
 from streamkit.plan.expressions import evaluate, root_names
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column, columns_from_frame, frame_of, groups_of_kinds
@@ -38,6 +39,9 @@ class Evaluator:
         self._roots = sorted({root for expr in self._computed for root in root_names(expr)})
         kinds = [field.kind if (field := schema.field(root)) is not None else Kind.ANY for root in self._roots]
         self._untyped = Kind.ANY in kinds
+        over_arrays = {name: array_expression(expr, schema) for name, expr in expressions.items() if name not in plain}
+        self._over_arrays = {name: found for name, found in over_arrays.items() if found is not None}
+        self._all_over_arrays = len(self._over_arrays) == len(over_arrays)
 
     def columns(self, batch: Batch) -> Evaluated:
         """The results by name, and the positions of the records they stand for (None: all of them)."""
@@ -53,7 +57,11 @@ class Evaluator:
         return out
 
     def _compute(self, batch: Batch) -> dict[str, Column]:
-        frame = frame_of({root: batch.column(root) for root in self._roots}, len(batch))
+        columns = {root: batch.column(root) for root in self._roots}
+        if self._all_over_arrays and all(column.valid is None for column in columns.values()):
+            arrays = {name: np.asarray(column.values) for name, column in columns.items()}
+            return {name: expression.column(arrays) for name, expression in self._over_arrays.items()}
+        frame = frame_of(columns, len(batch))
         return columns_from_frame(evaluate(frame, self._computed), len(batch))
 
     def _by_kind(self, batch: Batch) -> dict[str, Column]:
