@@ -4,14 +4,14 @@ Sessions of one key never touch: a record within the gap of one joins it, within
 ever has to be written: a row that is read back takes the place of all rows of its key that it touches, and sessions that were
 closed are dropped by the time record.
 
-Every session has a *slot* in flat arrays; its first two cells are its first and its last time.
+Every session has a *slot* in flat arrays; its first two cells are its first and its last time. Which slots a key has is in
+`session_keys.py`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,9 @@ import numpy.typing as npt
 
 from streamkit.record.columns import Column
 from streamkit.state.accumulators import Accumulator, Bounds, CannotAddError, Cells, HasCells
-from streamkit.state.key_index import Keys, Slots, exact_keys, index_for, plain_key
+from streamkit.state.key_index import Keys, Slots
+from streamkit.state.session_keys import SessionKeys, joined
+from streamkit.state.text_keys import with_room
 from streamkit.state.window_store import Entries, PaneId
 
 Int64s = npt.NDArray[np.int64]
@@ -39,15 +41,15 @@ class SessionStore:
         self._functions = tuple(accumulators)
         self._gap_ms = gap_ms
         self._cells: list[Cells] = [[np.empty(0, dtype) for dtype in acc.dtypes] for acc in self.accumulators]
-        self._keys: list[Any] = []  # by slot
+        self._keys = SessionKeys()
         self._live = np.zeros(0, bool)
         self._dirty = np.zeros(0, bool)
-        self._free: list[int] = []
-        self._by_key: dict[Any, list[int]] = {}
+        self._end = 0  # no slot from here on was ever used
+        self._free = array("i")  # before that
         self.watched_by: list[Watch] = []
 
     def __len__(self) -> int:
-        return int(self._live.sum())
+        return self._end - len(self._free)
 
     @property
     def _first(self) -> Int64s:
@@ -67,72 +69,75 @@ class SessionStore:
         """
         if not len(times):
             return
-        groups = _Groups(times, keys, self._gap_ms)
-        touching = [self._touching(key, low, high) for key, low, high in groups.spans()]
-        together = self._together(groups, touching)
+        self._keys.forget_unused()
+        groups = _Groups(times, self._keys.numbers(keys), self._gap_ms)
+        slot_of, alone = self._own(groups)
+        together = alone & groups.hold_together(self._first, self._last, slot_of)
         at = np.flatnonzero(together[groups.of])
         one_by_one = np.flatnonzero(~together[groups.of])
-        if len(at) and not self._add_together(groups, touching, together, at, inputs):
+        if len(at) and not self._add_together(groups, slot_of, together, at, inputs):
             one_by_one = np.arange(len(times))
         for index in one_by_one.tolist():
-            self._add_one(index, groups.key(index), int(times[index]), inputs, reject)
+            self._add_one(index, int(groups.number[groups.of[index]]), int(times[index]), inputs, reject)
 
-    def _touching(self, key: Any, low: int, high: int) -> list[int]:
-        held = self._by_key.get(key)
-        if held is None:
-            return []
+    def _touching(self, numbers: Int64s, low: Int64s, high: Int64s) -> tuple[Int64s, Slots]:
+        """Sessions of these keys that are within the gap of [low, high], as pairs: the position of a key here, and a slot."""
         first, last, gap = self._first, self._last, self._gap_ms
-        return [slot for slot in held if first[slot] - high < gap and low - last[slot] < gap]
+        found = []
+        for at, slots in self._keys.chains(numbers):
+            touches = (first[slots] - high[at] < gap) & (low[at] - last[slots] < gap)
+            found.append((at[touches], slots[touches]))
+        return joined(found)
 
-    def _together(self, groups: _Groups, touching: list[list[int]]) -> npt.NDArray[np.bool_]:
-        """Which groups go to one session that no other group has to do with, and never fall apart on the way."""
-        slots = np.array([one[0] if len(one) == 1 else -1 for one in touching], np.int64)
-        shared = {slot for slot, times in Counter(chain.from_iterable(touching)).items() if times > 1}
-        alone = np.array([len(one) < 2 and shared.isdisjoint(one) for one in touching], bool)
-        has = slots >= 0
-        first, last = np.zeros((2, len(slots)), np.int64)
-        first[has], last[has] = self._first[slots[has]], self._last[slots[has]]
-        return alone & groups.hold_together(first, last, has)
+    def _own(self, groups: _Groups) -> tuple[Slots, npt.NDArray[np.bool_]]:
+        """The session that each group touches, where it is one (else -1); and whether it touches at most one, which no other
+        group has to do with."""
+        at, slots = self._touching(groups.number, groups.low, groups.high)
+        count = np.bincount(at, minlength=len(groups.number))
+        own = np.full(len(count), -1, np.int64)
+        own[at] = slots
+        own[count != 1] = -1
+        alone = count < 2
+        ordered = np.sort(slots)
+        shared = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(shared):
+            alone[at[np.isin(slots, shared)]] = False
+        return own, alone
 
     def _add_together(
         self,
         groups: _Groups,
-        touching: list[list[int]],
+        own: Slots,
         together: npt.NDArray[np.bool_],
         at: Int64s,
         inputs: Sequence[Column | None],
     ) -> bool:
         """False, and nothing done, if one of the records cannot be added."""
-        made = []
-        slot_of = np.full(len(touching), -1, np.int64)
-        spans = list(groups.spans())
-        for number in np.flatnonzero(together).tolist():
-            key, low, high = spans[number]
-            if touching[number]:
-                slot_of[number] = touching[number][0]
-            else:
-                slot_of[number] = self._make(key, low, high)
-                made.append(int(slot_of[number]))
+        new = np.flatnonzero(together & (own < 0))
+        made = self._make(groups.number[new], groups.low[new], groups.high[new])
+        slot_of = own.copy()
+        slot_of[new] = made
         slots = slot_of[groups.of[at]]
         columns = [None if column is None else column.take(at) for column in inputs]
         try:
             for acc, cells, column in zip(self._functions, self._cells[1:], columns, strict=True):
                 acc.check(cells, slots, column)
         except CannotAddError:
-            for slot in made:
-                self._drop(slot)
+            self._drop(made)
             return False
-        stood = self._will_begin_earlier(np.flatnonzero(together & (slot_of >= 0)), slot_of, groups) if self.watched_by else {}
+        stood = self._will_begin_earlier(np.flatnonzero(together), slot_of, groups) if self.watched_by else {}
         for acc, cells, column in zip(self._functions, self._cells[1:], columns, strict=True):
             acc.add(cells, slots, column)
         chosen = slot_of[together]
         self._first[chosen] = np.minimum(self._first[chosen], groups.low[together])
         self._last[chosen] = np.maximum(self._last[chosen], groups.high[together])
         self._dirty[chosen] = True
-        for number in np.flatnonzero(together).tolist() if self.watched_by else ():
-            start = int(self._first[slot_of[number]])
-            gone = [stood[number]] if number in stood else []
-            self._tell(spans[number][0], start, bool(gone) or not touching[number], gone)
+        if self.watched_by:
+            told = np.flatnonzero(together)
+            starts = self._first[slot_of[told]].tolist()
+            for number, key, start in zip(told.tolist(), self._keys.exact(groups.number[told]), starts, strict=True):
+                gone = [stood[number]] if number in stood else []
+                self._tell(key, start, bool(gone) or bool(own[number] < 0), gone)
         return True
 
     def _tell(self, key: Any, start: int, begun: bool, gone: list[Entries]) -> None:  # noqa: FBT001 - as in Watch
@@ -148,17 +153,19 @@ class SessionStore:
             if groups.low[number] < self._first[slot]
         }
 
-    def _add_one(self, index: int, key: Any, time: int, inputs: Sequence[Column | None], reject: Reject) -> None:
+    def _add_one(self, index: int, number: int, time: int, inputs: Sequence[Column | None], reject: Reject) -> None:
         """One record, with all the sessions that it touches put together; all of it or nothing."""
-        touched = sorted(self._touching(key, time, time), key=lambda slot: int(self._first[slot]))
+        first, last, gap = self._first, self._last, self._gap_ms
+        near = (slot for slot in self._keys.chain(number) if first.item(slot) - time < gap and time - last.item(slot) < gap)
+        touched = sorted(near, key=first.item)
         here = np.zeros(1, np.int64)
         total: list[Cells] = []
         try:
             for acc, cells, column in zip(self._functions, self._cells[1:], inputs, strict=True):
                 own = [np.full(1, initial, dtype) for dtype, initial in zip(acc.dtypes, acc.initial, strict=True)]
-                for number, slot in enumerate(touched):
+                for place, slot in enumerate(touched):
                     held = [cell[[slot]] for cell in cells]
-                    if number:
+                    if place:
                         acc.merge(own, here, held)
                     else:
                         own = held
@@ -173,69 +180,78 @@ class SessionStore:
         high = max([time, *(int(self._last[slot]) for slot in touched)])
         began_later = [slot for slot in touched if int(self._first[slot]) != low]
         gone = [self._row(slot) for slot in began_later] if self.watched_by else []
-        for slot in touched[1:]:
-            self._drop(slot)
-        target = touched[0] if touched else self._make(key, low, high)
+        self._drop(np.array(touched[1:], np.int64))
+        target = touched[0] if touched else int(self._make(*(np.array([value]) for value in (number, low, high)))[0])
         self._first[target], self._last[target] = low, high
         for cells, own in zip(self._cells[1:], total, strict=True):
             for cell, value in zip(cells, own, strict=True):
                 cell[target] = value[0]
         self._dirty[target] = True
-        self._tell(key, low, len(began_later) == len(touched), gone)
+        if self.watched_by:
+            self._tell(self._keys.exact(np.array([number]))[0], low, len(began_later) == len(touched), gone)
 
     # ---- slots
 
-    def _make(self, key: Any, first: int, last: int) -> int:
-        if not self._free:
-            self._grow()
-        slot = self._free.pop()
+    def _make(self, numbers: Int64s, first: Int64s, last: Int64s) -> Slots:
+        """New sessions of the keys of these numbers, with initial cells; gives their slots."""
+        slots = self._take(len(numbers))
         for acc, cells in zip(self.accumulators, self._cells, strict=True):
             for cell, initial in zip(cells, acc.initial, strict=True):
-                cell[slot] = initial
-        self._keys[slot] = key
-        self._first[slot], self._last[slot] = first, last
-        self._live[slot] = self._dirty[slot] = True
-        self._by_key.setdefault(key, []).append(slot)
-        return slot
+                cell[slots] = initial
+        self._first[slots], self._last[slots] = first, last
+        self._live[slots] = self._dirty[slots] = True
+        self._keys.link(numbers, slots)
+        return slots
 
-    def _drop(self, slot: int) -> None:
-        held = self._by_key[self._keys[slot]]
-        held.remove(slot)
-        if not held:
-            del self._by_key[self._keys[slot]]
-        self._keys[slot] = None
-        self._live[slot] = self._dirty[slot] = False
+    def _take(self, count: int) -> Slots:
+        """Free slots: those that were given back last come first."""
+        again = min(count, len(self._free))
+        slots = np.empty(count, np.int64)
+        slots[:again] = self._free[len(self._free) - again :][::-1]
+        del self._free[len(self._free) - again :]
+        slots[again:] = np.arange(self._end, self._end + count - again)
+        self._end += count - again
+        if self._end > len(self._live):
+            self._grow()
+        return slots
+
+    def _drop(self, slots: Slots) -> None:
+        if not len(slots):
+            return
+        self._keys.unlink(slots)
+        self._live[slots] = self._dirty[slots] = False
         for cells in self._cells:
             for cell in cells:
                 if cell.dtype == object:
-                    cell[slot] = None
-        self._free.append(slot)
+                    cell[slots] = None
+        self._free.extend(slots.tolist())
 
     def _grow(self) -> None:
-        size = len(self._keys)
-        more = max(_FIRST_CAPACITY, size)
-        self._cells = [[np.concatenate((cell, np.zeros(more, cell.dtype))) for cell in cells] for cells in self._cells]
-        self._live, self._dirty = (np.concatenate((flags, np.zeros(more, bool))) for flags in (self._live, self._dirty))
-        self._keys.extend([None] * more)
-        self._free.extend(range(size + more - 1, size - 1, -1))
+        size = max(_FIRST_CAPACITY, self._end, len(self._live) * 3 // 2)
+        self._cells = [[with_room(cell, size) for cell in cells] for cells in self._cells]
+        self._live, self._dirty = with_room(self._live, size), with_room(self._dirty, size)
+        self._keys.fit(size)
 
     # ---- windows
 
     @property
     def first_end(self) -> int | None:
         """Where the session that ends first ends: its last time + the gap."""
-        lasts = self._last[self._live]
+        lasts = self._last[: self._end][self._live[: self._end]]
         return int(lasts.min()) + self._gap_ms if len(lasts) else None
 
     def take_ended(self, end: int) -> Entries:
         """Takes out the sessions that end at or before this, in the order of their ends."""
-        entries = self._rows(np.flatnonzero(self._live & (self._last + self._gap_ms <= end)))
-        self.drop_through(end)
+        ended = self._ended(end)
+        entries = self._rows(ended)
+        self._drop(ended)
         return entries
 
     def drop_through(self, end: int) -> None:
-        for slot in np.flatnonzero(self._live & (self._last + self._gap_ms <= end)).tolist():
-            self._drop(slot)
+        self._drop(self._ended(end))
+
+    def _ended(self, end: int) -> Slots:
+        return np.flatnonzero(self._live & (self._last + self._gap_ms <= end))
 
     def entries(self) -> Iterator[Entries]:
         """All open sessions, in the order of their ends."""
@@ -254,24 +270,25 @@ class SessionStore:
         return self._last[self._slots_of(sessions)] + self._gap_ms
 
     def _slots_of(self, sessions: Sequence[tuple[Any, int]]) -> Slots:
-        first, held = self._first, self._by_key
-        slots = [next(slot for slot in held[key] if first[slot] == start) for key, start in sessions]
-        return np.array(slots, np.int64)
+        starts = np.array([start for _, start in sessions], np.int64)
+        found = np.full(len(starts), -1, np.int64)
+        for at, slots in self._keys.chains(self._keys.find([key for key, _ in sessions])):
+            hit = self._first[slots] == starts[at]
+            found[at[hit]] = slots[hit]
+        assert (found >= 0).all()  # noqa: S101 - who asks has been told of every session that has gone
+        return found
 
     def identities(self) -> list[tuple[Any, int]]:
         """Key (as a dict knows it) and start of every open session."""
-        return [(key, int(self._first[slot])) for key, slots in self._by_key.items() for slot in slots]
+        numbers, slots = self._keys.linked()
+        return list(zip(self._keys.exact(numbers), self._first[slots].tolist(), strict=True))
 
     def _row(self, slot: int) -> Entries:
         return self._at(np.array([slot]))
 
     def _at(self, slots: Slots) -> Entries:
         end = int(self._last[slots].max()) + self._gap_ms if len(slots) else 0
-        keys = [self._key_at(slot) for slot in slots.tolist()]
-        return Entries(PaneId(end, end), keys, [[cell[slots] for cell in cells] for cells in self._cells])
-
-    def _key_at(self, slot: int) -> Any:
-        return plain_key(self._keys[slot])
+        return Entries(PaneId(end, end), self._keys.keys(slots), [[cell[slots] for cell in cells] for cells in self._cells])
 
     def results(self, entries: Entries) -> list[Column]:
         return [acc.result(cells) for acc, cells in zip(self._functions, entries.cells[1:], strict=True)]
@@ -300,51 +317,42 @@ class SessionStore:
         self._dirty[slots[self._live[slots]]] = True
 
     def load(self, entries: Entries) -> Slots:
-        """Sets rows to absolute values (restore), each in the place of those of its key that it touches. Gives their slots."""
-        keys = entries.keys if isinstance(entries.keys, list) else entries.keys.tolist()
+        """Sets rows to absolute values (restore), each in the place of those of its key that it touches; rows that come together
+        do not touch each other. Gives their slots."""
+        self._keys.forget_unused()
         first, last = entries.cells[0]
-        slots = []
-        for row, key in enumerate(exact_keys(keys)):
-            for slot in self._touching(key, int(first[row]), int(last[row])):
-                self._drop(slot)
-            slot = self._make(key, int(first[row]), int(last[row]))
-            for cells, loaded in zip(self._cells[1:], entries.cells[1:], strict=True):
-                for cell, values in zip(cells, loaded, strict=True):
-                    cell[slot] = values[row]
-            self._dirty[slot] = False
-            slots.append(slot)
-        return np.array(slots, np.int64)
+        numbers = self._keys.numbers(entries.keys)
+        self._drop(np.unique(self._touching(numbers, first, last)[1]))
+        slots = self._make(numbers, first, last)
+        for cells, loaded in zip(self._cells[1:], entries.cells[1:], strict=True):
+            for cell, values in zip(cells, loaded, strict=True):
+                cell[slots] = values
+        self._dirty[slots] = False
+        return slots
 
 
 class _Groups:
-    """The records of a batch put together by key and gap: ``of`` is the group of each record, ``low`` and ``high`` its times."""
+    """The records of a batch put together by key and gap: ``of`` is the group of each record; each has the ``number`` of its key
+    and its first and last time, ``low`` and ``high``."""
 
-    def __init__(self, times: Int64s, keys: Keys, gap_ms: int) -> None:
+    def __init__(self, times: Int64s, numbers: Int64s, gap_ms: int) -> None:
         self._times, self._gap_ms = times, gap_ms
-        index = index_for(keys)
-        ids = index.slots(keys)
-        distinct = index.keys()
-        self._distinct = exact_keys(distinct if isinstance(distinct, list) else distinct.tolist())
-        order = np.lexsort((times, ids))
-        ordered, by = times[order], ids[order]
+        order = np.lexsort((times, numbers))
+        ordered, by = times[order], numbers[order]
         begins = np.ones(len(times), bool)
         begins[1:] = (by[1:] != by[:-1]) | (ordered[1:] - ordered[:-1] >= gap_ms)
         starts = np.flatnonzero(begins)
         self.of = np.empty(len(times), np.int64)
         self.of[order] = np.cumsum(begins) - 1
         self.low, self.high = ordered[starts], ordered[np.r_[starts[1:] - 1, len(times) - 1]]
-        self._key_of = by[starts]
+        self.number = by[starts]
 
-    def key(self, index: int) -> Any:
-        return self._distinct[self._key_of[self.of[index]]]
-
-    def spans(self) -> Iterator[tuple[Any, int, int]]:
-        for number, low, high in zip(self._key_of.tolist(), self.low.tolist(), self.high.tolist(), strict=True):
-            yield self._distinct[number], low, high
-
-    def hold_together(self, first: Int64s, last: Int64s, has: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """The groups in which, in the order of arrival, every record is within the gap of what came before it: of the session
-        [first, last] where the group ``has`` one, and of its own records."""
+    def hold_together(self, firsts: Int64s, lasts: Int64s, slot_of: Slots) -> npt.NDArray[np.bool_]:
+        """The groups in which, in the order of arrival, every record is within the gap of what came before it: of its session,
+        where it has one, and of its own records. ``firsts`` and ``lasts`` are the times of sessions, by slot."""
+        has = slot_of >= 0
+        first, last = np.zeros((2, len(slot_of)), np.int64)
+        first[has], last[has] = firsts[slot_of[has]], lasts[slot_of[has]]
         order = np.argsort(self.of, kind="stable")
         group = self.of[order]
         base = int(self._times.min())

@@ -145,11 +145,11 @@ class TextTable:
         """Gives the next slots to texts that are not there, each given once."""
         used, size = int(self._begins[self._size]), self._size + len(texts)
         words, end = texts.in_a_row(), used + int(texts.widths.sum())
-        self._arena = _with_room(self._arena, end + _MOST_WORDS)
+        self._arena = with_room(self._arena, end + _MOST_WORDS)
         self._arena[used:end] = words
         if end > _INT32 - _MOST_WORDS:  # texts are compared up to so far behind where they begin
             self._begins = self._begins.astype(np.int64)
-        self._begins = _with_room(self._begins, size + 1)
+        self._begins = with_room(self._begins, size + 1)
         self._begins[self._size + 1 : size + 1] = used + np.cumsum(texts.widths)
         first, self._size = self._size, size
         if 4 * size > len(self._slots):
@@ -227,10 +227,11 @@ def _ragged(begins: Int64s, widths: Int64s) -> Int64s:
     return at
 
 
-def _with_room(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """The array itself, or a longer one with zeros behind it."""
+def with_room(array: npt.NDArray[Any], size: int, fill: int = 0) -> npt.NDArray[Any]:
+    """The array itself, or a longer one, with this behind it."""
     if size <= len(array):
         return array
-    grown = np.zeros(max(size, len(array) * 5 // 4), array.dtype)
+    grown = np.empty(max(size, len(array) * 5 // 4), array.dtype)
     grown[: len(array)] = array
+    grown[len(array) :] = fill
     return grown

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamkit.record.columns import Column
 from streamkit.record.schema import Kind
 from streamkit.state.changelog import REWRITE_SLACK_ROWS, BlockChangelog
+from streamkit.state.footprint import footprint
 from streamkit.state.functions import accumulator
 from streamkit.state.session_store import SessionStore
 from streamkit.state.time_record import TimeRecord
@@ -84,8 +88,13 @@ def without_sums(found: dict[Any, tuple[Any, ...]]) -> dict[Any, tuple[Any, ...]
     return {session: (end, high, count) for session, (end, _, high, _, count) in found.items()}
 
 
-@given(drawn, st.lists(st.integers(0, 30), max_size=4))
-def test_any_cut_gives_the_sessions_of_the_definition_and_the_same_bits(records: list[Record], cuts: list[int]) -> None:
+@given(drawn, st.lists(st.integers(0, 30), max_size=4), st.sampled_from([0, 2, 32]))
+def test_any_cut_gives_the_sessions_of_the_definition_and_the_same_bits(records: list[Record], cuts: list[int], few: int) -> None:
+    with patch.multiple("streamkit.state.session_keys", _FEW=few, _SPARE_KEYS=few):
+        check_any_cut(records, cuts)
+
+
+def check_any_cut(records: list[Record], cuts: list[int]) -> None:
     whole, cut = SessionStore(FUNCTIONS, GAP), SessionStore(FUNCTIONS, GAP)
     refused = add(whole, records)
     assert [index for index, _ in refused] == [index for index, (_, _, value) in enumerate(records) if value == 13]
@@ -102,9 +111,17 @@ def time_record(closed_through: int) -> TimeRecord:
     return TimeRecord("f", closed_through, closed_through, closed_through, [], 0)
 
 
-@given(st.lists(st.tuples(drawn, st.one_of(st.none(), st.integers(0, 50))), max_size=6))
-def test_what_is_read_back_is_what_was_there(batches: list[tuple[list[Record], int | None]]) -> None:
+Batches = list[tuple[list[Record], int | None]]
+
+
+@given(st.lists(st.tuples(drawn, st.one_of(st.none(), st.integers(0, 50))), max_size=6), st.sampled_from([0, 2, 32]))
+def test_what_is_read_back_is_what_was_there(batches: Batches, few: int) -> None:
     """Batches with commits between them; some commits close all that has ended by some time."""
+    with patch.multiple("streamkit.state.session_keys", _FEW=few, _SPARE_KEYS=few):
+        check_reading_back(batches)
+
+
+def check_reading_back(batches: Batches) -> None:
     store = SessionStore(FUNCTIONS, GAP)
     writer = BlockChangelog("s", "f", store.accumulators, "a", shared_slots=True)
     log: dict[bytes, bytes | None] = {}
@@ -127,6 +144,46 @@ def test_what_is_read_back_is_what_was_there(batches: list[tuple[list[Record], i
     restored.drop_through(closed)
     assert contents(restored) == contents(store)
     assert list(restored.take_dirty()) == []
+
+
+@pytest.mark.parametrize("make", [int, "customer-{}".format], ids=["int", "text"])
+def test_many_sessions_that_come_and_go_are_those_of_their_keys(make: Callable[[int], Any]) -> None:
+    """More keys than are followed one by one, some with sessions side by side; those that are gone are forgotten."""
+    store, count = SessionStore([accumulator("count", Kind.ANY, nullable=True)], GAP), 3_000
+    random, open_sessions = np.random.default_rng(4), dict[tuple[Any, int], int]()
+    for number in range(60):
+        keys, times = random.integers(0, 50_000, count), number * 20 + 10 * random.integers(0, 4, count)
+        names = [make(key) for key in keys.tolist()]
+        store.update(times, keys if make is int else names, [None], refuse_nothing)
+        for session in zip(names, times.tolist(), strict=True):
+            open_sessions[session] = open_sessions.get(session, 0) + 1
+        assert sorted(store.identities()) == sorted(open_sessions)
+        asked = list(open_sessions)[::7]
+        rows = store.rows_of(asked)
+        assert (rows.keys, rows.cells[0][0].tolist()) == ([key for key, _ in asked], [start for _, start in asked])
+        assert rows.cells[1][0].tolist() == [open_sessions[session] for session in asked]
+        through = number * 20
+        ended = store.take_ended(through)
+        gone = {session for session in open_sessions if session[1] + GAP <= through}
+        assert set(zip(ended.keys, ended.cells[0][0].tolist(), strict=True)) == gone
+        open_sessions = {session: records for session, records in open_sessions.items() if session not in gone}
+        assert len(store) == len(open_sessions)
+    assert footprint(store) < 3_000_000  # the keys that have been are tens of thousands
+
+
+@pytest.mark.parametrize("key", ["int", "text"])
+@pytest.mark.parametrize("count", [100_000, 131_000, 140_000])
+def test_a_session_takes_at_most_200_bytes_with_its_key(key: str, count: int) -> None:
+    store = SessionStore([accumulator(name, Kind.INT, nullable=False) for name in ("count", "sum", "max")], GAP)
+    writer = BlockChangelog("s", "f", store.accumulators, "a", shared_slots=True)
+    for start in range(0, count, 2_000):
+        keys = np.arange(start, min(start + 2_000, count)) * 7_919
+        named = keys if key == "int" else [f"customer-{number % 10**6:06}" for number in keys.tolist()]
+        ones = Column(np.ones(len(keys), np.int64), None, Kind.INT)
+        store.update(np.zeros(len(keys), np.int64), named, [ones, ones, ones], refuse_nothing)
+        list(writer.collect(store, time_record(-1)))
+    assert len(store) == count
+    assert footprint(store, writer) / count <= 200
 
 
 def refuse_nothing(index: int, reason: str) -> NoReturn:
@@ -153,4 +210,4 @@ def test_slots_are_used_again() -> None:
         add(store, [(round_number * 10 + key, key, 1) for key in range(5)])
         assert len(store.take_ended(round_number * 10 + 20)) == 5
     assert len(store) == 0
-    assert len(store._keys) == 64
+    assert len(store._live) == 64
