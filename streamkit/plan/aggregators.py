@@ -76,6 +76,7 @@ class Aggregator:
     options: Mapping[str, Any] = field(default_factory=dict)
     by: pl.Expr | None = None
     definition: Definition | None = None
+    _known_input: list[Any] = field(default_factory=list, init=False, repr=False)  # a schema, and the field over it
 
     def __str__(self) -> str:
         name = self.function.value
@@ -102,7 +103,11 @@ class Aggregator:
     def input_field(self, schema: Schema) -> Field:
         """The field that the input expression gives over these rows, or that a whole row is."""
         if self.input is not None:
-            return expression_field(self.input, schema)
+            known = self._known_input
+            if not known or known[0] != schema:
+                known[:] = [schema, expression_field(self.input, schema)]
+            field_of_input: Field = known[1]
+            return field_of_input
         if not self.takes_rows or schema.type is None or schema.type is Row:
             return ANY_FIELD
         return Field(Kind.OBJECT, type=schema.type)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -370,7 +371,7 @@ class WindowAggregate(Node):
         """The columns of a result row that say from when to when its window lasted."""
         return ("window_start", "window_end") if self.window.has_bounds else ()
 
-    @property
+    @cached_property
     def schema(self) -> Schema:
         """Of a result row: key columns, window_start, window_end, outputs."""
         instant = Field(Kind.DATETIME)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -35,8 +36,13 @@ class ModelField:
         return self.default is _NO_DEFAULT and self.factory is _NO_DEFAULT
 
 
-def fields_of(model: type[Any]) -> dict[str, ModelField]:
+def fields_of(model: type[Any]) -> Mapping[str, ModelField]:
     """The fields of a Struct or dataclass by their Python names."""
+    return _fields_of(cast("Hashable", model))
+
+
+@lru_cache(maxsize=256)  # asked for twice by every task
+def _fields_of(model: type[Any]) -> Mapping[str, ModelField]:
     if issubclass(model, msgspec.Struct):
         return {
             info.name: ModelField(info.encode_name, info.type, info.default, info.default_factory)
