@@ -56,6 +56,8 @@ CAVEATS = """\
   clock, Quix at what has closed): theirs must lie between what is in time for sure and everything.
 - Exactly once is on in all but the floors, with a commit or checkpoint every 100 ms. The hand-written loops keep their
   windows in memory only: a restart would lose them. streamkit, Kafka Streams, Quix and Flink can restart.
+- The floors are what confluent-kafka gives a Python program: a Message for each record, a call for each result. streamkit's
+  compiled parts take records from librdkafka by columns, so it may come near to them or pass them.
 - JVM engines get 5 million records, for they are quick only once they are warm, except with 100,000 keys, where they take
   longest for a million. The processor time of compiling is in their figures, as it is in the bill; that of
   planning a Flink job is not.
@@ -180,7 +182,7 @@ def _machine(results: Results) -> Iterator[str]:
 # ---- the picture
 
 _WIDTH, _LEFT, _BAR, _GAP, _HEAD, _RIGHT = 900, 290, 18, 6, 46, 110
-_COLOURS = {"streamkit": "#2563eb", "floor": "#cbd5e1", "floor-out": "#cbd5e1"}
+_COLOURS = {"streamkit": "#2563eb", "streamkit-off": "#93c5fd", "floor": "#cbd5e1", "floor-out": "#cbd5e1"}
 _OTHER = "#94a3b8"
 
 

@@ -120,7 +120,9 @@ WORKLOADS = (
         BIDS_5M,
         reference=references.tumbling,
         reader=_W1,
-        contestants=_parts("floor streamkit hand kafka-streams flink", **{"hand-plain": Part(BIDS_1M), "quix": Part(BIDS_1M)}),
+        contestants=_parts(
+            "floor streamkit streamkit-off hand kafka-streams flink", **{"hand-plain": Part(BIDS_1M), "quix": Part(BIDS_1M)}
+        ),
     ),
     Workload(
         "w1-100k",
@@ -128,7 +130,7 @@ WORKLOADS = (
         BIDS_100K,
         reference=references.tumbling,
         reader=_W1,
-        contestants=_parts("floor floor-out streamkit hand hand-plain kafka-streams flink", quix=Part(turns=1)),
+        contestants=_parts("floor floor-out streamkit streamkit-off hand hand-plain kafka-streams flink", quix=Part(turns=1)),
     ),
     Workload(
         "stateless",
@@ -137,7 +139,7 @@ WORKLOADS = (
         pipeline="stateless",
         reference=references.stateless,
         contestants=_parts(
-            "floor-out streamkit hand kafka-streams",
+            "floor-out streamkit streamkit-off hand kafka-streams",
             **{"flink": Part(turns=1), "hand-plain": Part(BIDS_1M), "quix": Part(BIDS_1M)},
         ),
     ),

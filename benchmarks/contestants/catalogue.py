@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import job
+from streamkit import compiled
 from tests.support.jvm import JvmError, find_java
 
 HERE = Path(__file__).parent
@@ -51,10 +52,12 @@ def _cache() -> Path:
     return Path(root) / "benchmarks"
 
 
-def _here(module: str, *distributions: str) -> Callable[[Report], Program]:
+def _here(module: str, *distributions: str, native: str = "") -> Callable[[Report], Program]:
+    """``native``: with (require) or without (off) streamkit's compiled parts."""
+
     def prepare(_: Report) -> Program:
         versions = ", ".join(f"{name} {version(name)}" for name in distributions)
-        return Program(tuple(job.command(module)), versions)
+        return Program(tuple(job.command(module)), versions, {compiled.VARIABLE: native} if native else {})
 
     return prepare
 
@@ -148,13 +151,15 @@ def _must(command: Sequence[str]) -> None:
 
 
 _LIBRARIES = ("confluent-kafka", "orjson")
+_OURS = ("streamkit", "confluent-kafka", "msgspec", "numpy", "polars")
 
 CONTESTANTS = {
     each.name: each
     for each in (
         Contestant("floor", "raw consume (floor)", _here("floor", "confluent-kafka")),
         Contestant("floor-out", "raw consume and produce (floor)", _here("floor_out", "confluent-kafka")),
-        Contestant("streamkit", "streamkit", _here("streamkit", "streamkit", "confluent-kafka", "msgspec", "numpy", "polars")),
+        Contestant("streamkit", "streamkit", _here("streamkit", *_OURS, native="require")),
+        Contestant("streamkit-off", "streamkit without its compiled parts", _here("streamkit", *_OURS, native="off")),
         Contestant("hand", "hand-written loop, tuned", _here("hand", *_LIBRARIES)),
         Contestant("hand-plain", "hand-written loop, default settings", _here("hand_plain", *_LIBRARIES)),
         Contestant("kafka-streams", "Kafka Streams", _kafka_streams),

@@ -1,4 +1,4 @@
-"""The floor: reads all records and looks at each value. Nothing on top of confluent-kafka can be quicker."""
+"""The floor: reads all records and looks at each value. Nothing on top of confluent-kafka's messages can be quicker."""
 
 from __future__ import annotations
 
