@@ -104,6 +104,8 @@ def _binary(name: str, left: _Part, right: _Part) -> _Part | None:
     if left.literal is not None and right.literal is not None:
         return None
     kinds = {left.kind, right.kind}
+    if Kind.FLOAT in kinds and 0 in (left.literal, right.literal):
+        return None  # to Polars x + 0 is x, also where x is -0.0
     if name in _ARITHMETIC and kinds <= _NUMBERS:
         return _joined(_ARITHMETIC[name], left, right, Kind.FLOAT if Kind.FLOAT in kinds else Kind.INT)
     if name in _DIVISION and kinds == {Kind.INT} and right.literal is not None and right.literal > 0:

@@ -40,9 +40,9 @@ floats = st.deferred(
             lambda op, one, by: getattr(one, op)(by),
             st.sampled_from(["__add__", "__sub__", "__mul__"]),
             ints | floats,
-            st.floats(-1e9, 1e9),
+            st.floats(-1e9, 1e9).filter(bool),
         )
-        | st.builds(lambda one, other: one * other, floats, ints | INTS)
+        | st.builds(lambda one, other: one * other, floats, ints | INTS.filter(bool))
     )
 )
 truths = st.deferred(
@@ -69,7 +69,7 @@ def by_polars(expr, columns, count):
     return columns_from_frame(evaluate(frame_of(columns, count), [expr.alias("out")]), count)["out"]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(ROWS, ints | floats | truths)
 @example([(-(2**63), -1, 0.0)], pl.col("a") * pl.col("b"))
 @example([(-7, 3, 0.0), (7, 3, 0.0)], pl.col("a") % 3)
@@ -93,7 +93,8 @@ def test_the_same_as_polars(rows, expr):
     "expr",
     [
         pl.col("a") / 2, pl.col("x") / 10, pl.col("a") % 0, pl.col("a") // 0, pl.col("a") % -3, pl.col("a") // pl.col("b"),
-        pl.col("x") > 1, pl.col("x") % 2.0, pl.col("a") > 1.5, pl.col("a") > 2**63, pl.lit(1), pl.lit(1) + 2,
+        pl.col("x") > 1, pl.col("x") % 2.0, pl.col("x") + 0.0,
+        0 - pl.col("x"), pl.col("a") * 0.0, pl.col("a") > 1.5, pl.col("a") > 2**63, pl.lit(1), pl.lit(1) + 2,
         pl.lit(3, dtype=pl.Int64) + pl.col("a"), pl.col("a").abs(), pl.col("a").is_null(), pl.col("a").eq_missing(1),
         pl.col("a") & 1, (pl.col("a") > 1) ^ (pl.col("b") > 1), pl.col("a").cast(pl.Int8) + 1, -pl.col("a"),
         pl.when(pl.col("a") > 1).then(1).otherwise(2), pl.col("a").is_in([1, 2]), pl.col("nothing") > 1,
