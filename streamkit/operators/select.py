@@ -11,7 +11,7 @@ from streamkit.record.model import Row
 
 
 class SelectColumns(Operator):
-    """Computes the columns; with ``keep`` the others stay as they are."""
+    """Computes the columns; with ``keep`` the others stay as they are, those of them that anybody behind reads."""
 
     def __init__(self, node: Select, failures: Failures) -> None:
         super().__init__()
@@ -29,8 +29,9 @@ class SelectColumns(Operator):
         if self._extends:
             self.emit(self._extend_rows(batch, columns))
             return
-        all_columns = {name: batch.column(name) for name in self._kept} | columns
-        ordered = {name: all_columns[name] for name in self._schema.names} if self._schema.names else all_columns
+        all_columns = {name: batch.column(name) for name in self._kept if batch.has_column(name)} | columns
+        ordered = {name: all_columns[name] for name in self._schema.names if name in all_columns}
+        ordered = ordered if self._schema.names else all_columns
         self.emit(batch.with_columns(ordered, self._schema))
 
     def _extend_rows(self, batch: Batch, columns: dict[str, Column]) -> Batch:

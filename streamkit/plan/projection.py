@@ -57,7 +57,7 @@ def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
         case Filter(predicate=predicate):
             return _union(wanted, _roots([predicate])) if isinstance(predicate, pl.Expr) else None
         case Select():
-            return None if node.keep else _roots(node.columns.values())  # with_columns hands every other column on
+            return _union(_handed_on(node, wanted), _roots(node.columns.values()))
         case WindowAggregate():
             if any(aggregator.takes_rows for aggregator in node.outputs.values()):
                 return None
@@ -76,6 +76,13 @@ def _wanted_of_input(node: Node, wanted: Fields) -> Fields:
             return _roots(node.columns.values()) if isinstance(node, KeyBy) and node.columns is not None else NOTHING
         case _:  # merge, by_record_key
             return wanted
+
+
+def _handed_on(node: Select, wanted: Fields) -> Fields:
+    """What with_columns takes as it is: the other columns that are wanted. Untyped rows are rows behind it, too."""
+    if not node.keep:
+        return NOTHING
+    return None if wanted is None or node.input.schema.open else wanted - node.columns.keys()
 
 
 def _with_event_time(node: Node, fields: Fields) -> Fields:

@@ -111,6 +111,10 @@ class Batch:
             found = self._columns[name] = column_of(self._rows, name, self.schema.field(name) or ANY_FIELD)
         return found
 
+    def has_column(self, name: str) -> bool:
+        """Whether `column` gives it: a projection leaves out what nobody reads."""
+        return name in self._columns or self._rows is not None
+
     @property
     def columnar(self) -> bool:
         """Whether the values exist as columns only."""

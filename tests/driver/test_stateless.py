@@ -144,3 +144,18 @@ def sort_named(found: dict[Any, list[dict[str, Any]]]) -> dict[Any, list[dict[st
         if output == "named":
             rows.sort(key=lambda row: row["number"])
     return found
+
+
+def test_with_columns_hands_on_what_is_read_behind_it_and_no_more():
+    """``name`` is read by nobody, so one that is none is no error, in a small batch as in a large one; ``number`` is read."""
+    topic, out = sk.Topic("one", key=str, value=Event), sk.Topic("out", key=str)
+    app = sk.App("partly")
+    doubled = app.stream(topic).with_columns(twice=pl.col("number") * 2, value=pl.lit(1)).filter(pl.col("twice") >= 0)
+    doubled.select("number", "twice", both=pl.col("twice") + pl.col("value")).to(out)
+    for count in (3, 200):
+        with sk.TestDriver(app, on_error="skip") as driver:
+            for number in range(count):
+                driver.send_raw("one", b'{"number":%d,"value":null,"name":%d}' % (number, number), settle=False)
+            driver.send_raw("one", b'{"number":"x","value":null,"name":"A"}')
+            rows = [dict(record.value) for record in driver.read(out)]
+        assert rows == [{"number": n, "twice": 2 * n, "both": 2 * n + 1} for n in range(count)]

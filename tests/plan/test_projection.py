@@ -94,9 +94,18 @@ def test_select_needs_what_its_columns_are_made_of(app, orders):
     assert decoded(app) == {"shop", "amount"}
 
 
-@pytest.mark.parametrize("topic", [ORDERS, sk.Topic("rows")])
-def test_with_columns_hands_every_column_on(app, topic):
-    app.stream(topic).with_columns(double=pl.col("amount") * 2).select("double").to(ANYTHING)
+def test_with_columns_hands_on_what_is_read_behind_it(app, orders):
+    doubled = orders.with_columns(double=pl.col("amount") * 2, shop=pl.lit("x"))
+    doubled.filter(pl.col("id") != "").select("double", "shop").to(ANYTHING)
+    assert decoded(app) == {"amount", "id"}
+    doubled.by_record_key().window(sk.tumbling("1m")).aggregate("last", at=sk.max("at")).on_close().to(sk.Topic("last"))
+    assert decoded(app) == {"amount", "id", "at"}
+    doubled.to(sk.Topic("all"))
+    assert decoded(app) is None
+
+
+def test_with_columns_of_untyped_rows_makes_new_rows(app):
+    app.stream(sk.Topic("rows")).with_columns(double=pl.col("amount") * 2).select("double").to(ANYTHING)
     assert decoded(app) is None
 
 
