@@ -35,7 +35,7 @@ from streamkit.testing.checker import (
 from streamkit.testing.sim.scenario import Input
 from streamkit.testing.sim.world import World
 from tests.sim.load import OUT_OF_ORDERNESS_MS, Event, Load, draw_inputs, event_of, milliseconds
-from tests.support.reference import NEVER, Grid, Reference, Seen, chained, summary, windowed
+from tests.support.reference import NEVER, Grid, Reference, Rule, Seen, chained, summary, windowed
 
 
 @dataclass
@@ -153,23 +153,29 @@ class Windows(Pipeline):
 
     grid: Grid = field(default_factory=lambda: Grid(1_000, 1_000, grace_ms=200))
     keyed: str = "column"
+    event: ClassVar[type[Event]] = Event
 
     def __post_init__(self) -> None:
         if self.keyed == "record-key":
             self.load = Load(keys_of_partition=True)
 
+    def time(self) -> sk.EventTime:
+        idle_after = "1500ms" if self.load.may_be_empty else None
+        return sk.event_time("at", out_of_orderness=f"{OUT_OF_ORDERNESS_MS}ms", idle_after=idle_after)
+
+    def rule(self) -> Rule | None:
+        """Another rule for watermarks than out-of-orderness, in the words of the reference."""
+        return None
+
     def app(self) -> sk.App:
         app = sk.App(self.name)
-        time = sk.event_time(
-            "at", out_of_orderness=f"{OUT_OF_ORDERNESS_MS}ms", idle_after="1500ms" if self.load.may_be_empty else None
-        )
-        events = app.stream(*(sk.Topic(topic, key=str, value=Event) for topic in self.load.topics), event_time=time)
+        events = app.stream(*(sk.Topic(topic, key=str, value=self.event) for topic in self.load.topics), event_time=self.time())
         keyed: Any = events.key_by("key") if self.keyed == "column" else events.by_record_key()
         totals = keyed.window(self.window()).aggregate(
             "agg", records=sk.count(), total=sk.sum("value"), low=sk.min("value"), high=sk.max("value")
         )
         self.write(totals)
-        totals.late().to(sk.Topic("late", value=Event))
+        totals.late().to(sk.Topic("late", value=self.event))
         return app
 
     def window(self) -> Any:
@@ -204,10 +210,14 @@ class Windows(Pipeline):
     def reference(self, world: World) -> list[Expected]:
         sources = {source.number: source for _, source in world.appended}
         seen = self.seen(world)
-        found = windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, 1 + max((one.partition for one in seen), default=0))
+        found = self._windowed(seen)
         late = [Expected(("late", number), number, None, (sources[number],)) for number in found.late]
         inside = self._inside(seen, set(found.late), sources)
         return self.windows(self.closed(found), inside) + late
+
+    def _windowed(self, seen: Sequence[Seen]) -> Reference:
+        partitions = 1 + max((one.partition for one in seen), default=0)
+        return windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, partitions, self.rule())
 
     def closed(self, found: Reference) -> dict[Any, list[int | None]]:
         """The windows that time has closed: that of the key's own partition, or of all of them behind a repartition topic."""
@@ -242,8 +252,7 @@ class Windows(Pipeline):
 
     def check_state(self, world: World, taken: Sequence[tuple[Input, Source]]) -> Verdict:
         """I3: the windows that are open, by the inputs that were taken."""
-        seen = self.seen_of(taken)
-        found = windowed(seen, self.grid, OUT_OF_ORDERNESS_MS, 1 + max((one.partition for one in seen), default=0))
+        found = self._windowed(self.seen_of(taken))
         closed = self.closed(found)
         must = {(end, key): summary(v)[:4] for (key, start, end), v in found.values.items() if (key, start, end) not in closed}
         rows: dict[Any, Any] = {}

@@ -18,6 +18,7 @@ from tests.sim.pipelines import (
     Updates,
 )
 from tests.sim.sliding_kinds import KINDS as SLIDING
+from tests.sim.time_kinds import KINDS as TIME
 from tests.sim.window_kinds import KINDS
 from tests.support.reference import Grid
 
@@ -36,7 +37,7 @@ SCENARIOS: dict[str, Pipeline] = {
         Poison(on_error="skip"),
     )
 }
-SCENARIOS |= KINDS | SLIDING
+SCENARIOS |= KINDS | SLIDING | TIME
 """These go on, whatever the faults."""
 
 ALL = {**SCENARIOS, **DAMAGED}

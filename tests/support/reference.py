@@ -6,7 +6,7 @@ Shares nothing with the engine. A record is late for a window iff the watermark 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
@@ -108,9 +108,16 @@ def summary(values: Sequence[int | None]) -> tuple[int, int | None, int | None, 
     return len(values), sum(there), min(there), max(there), Fraction(sum(there), len(there))
 
 
-def windowed(records: Iterable[Seen], grid: Windows, out_of_orderness_ms: int, partitions: int) -> Reference:
-    """All input of all partitions; each partition's records in their order."""
+Rule = Callable[[Sequence[Seen]], int]
+"""The watermark after these records, which are all of one partition up to a moment; the largest that it ever said counts."""
+
+
+def windowed(
+    records: Iterable[Seen], grid: Windows, out_of_orderness_ms: int, partitions: int, rule: Rule | None = None
+) -> Reference:
+    """All input of all partitions; each partition's records in their order. With a ``rule`` the watermark is its."""
     found = Reference(watermarks=dict.fromkeys(range(partitions), NEVER))
+    before_it: dict[int, list[Seen]] = {}
     for record in records:
         before = found.watermarks[record.partition]
         counted = False
@@ -120,7 +127,9 @@ def windowed(records: Iterable[Seen], grid: Windows, out_of_orderness_ms: int, p
                 counted = True
         if not counted:
             found.late.append(record.number)
-        found.watermarks[record.partition] = max(before, record.at_ms - out_of_orderness_ms - 1)
+        before_it.setdefault(record.partition, []).append(record)
+        after = record.at_ms - out_of_orderness_ms - 1 if rule is None else rule(before_it[record.partition])
+        found.watermarks[record.partition] = max(before, after)
     return found
 
 

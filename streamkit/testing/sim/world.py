@@ -406,12 +406,13 @@ class World:
         return [transaction for transaction in found if transaction is not None]
 
     def _open_transactions(self) -> list[str]:
+        """Each by its id and the time by which it must end: so the next one of the same id is another."""
         at_work = (TransactionState.ONGOING, *PREPARED)
-        return [transaction.transactional_id for transaction in self._transactions() if transaction.state in at_work]
+        return [f"{found.transactional_id}@{found.deadline:.3f}" for found in self._transactions() if found.state in at_work]
 
     def _check_settled(self, *, must: bool = False) -> Verdict:
-        """I7. Heartbeats go on, so that somebody may just be in the midst of a commit: each partition and each transaction has to
-        be found at rest once."""
+        """I7. Heartbeats go on, so that somebody may just be in the midst of a commit: each partition has to be found at rest
+        once, and each transaction that is open has to end."""
         verdict = self._settled()
         restless = set(verdict.violations)
         for _ in range(0 if must else _LOOKS):

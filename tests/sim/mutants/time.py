@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
 
+from streamkit.eventtime.generators import GeneratedWatermark
 from streamkit.eventtime.watermark import NO_TIME
 from streamkit.operators.window_aggregate import WindowAggregateOperator
-from streamkit.runtime import layout, worker
+from streamkit.runtime import alignment, layout, worker
+from streamkit.runtime.alignment import Alignment
 from streamkit.runtime.commit import Committer
 from streamkit.runtime.deadlines import NoGuard
 from streamkit.runtime.idleness import Idleness
@@ -36,6 +39,60 @@ def watermarks_are_forgotten() -> Sequence[Patch]:
             position.watermark.max_timestamp = NO_TIME
 
     return [(TakeOver, "_take_up", taking)]
+
+
+@mutant(
+    "R18",
+    "what a rule for watermarks remembers of a partition begins anew after a restore",
+    scenarios=["remembering"],
+    kinds=("leave", "kill"),
+    faults=8,
+)
+def the_state_of_a_rule_is_forgotten() -> Sequence[Patch]:
+    restore = GeneratedWatermark.restore
+
+    def restoring(self, max_timestamp, kept):
+        begun = self.state
+        restore(self, max_timestamp, kept)
+        self.state = begun
+
+    return [(GeneratedWatermark, "restore", restoring)]
+
+
+@mutant(
+    "R18",
+    "the watermark that a rule had come to begins anew after a restore",
+    scenarios=["by-field"],
+    kinds=("leave", "kill"),
+    faults=8,
+)
+def what_a_rule_has_reached_is_forgotten() -> Sequence[Patch]:
+    restore = GeneratedWatermark.restore
+
+    def restoring(self, max_timestamp, kept):
+        restore(self, max_timestamp, kept)
+        self.reached = NO_TIME
+
+    return [(GeneratedWatermark, "restore", restoring)]
+
+
+@mutant(
+    "R7",
+    "batches that were kept in hand are processed although their partition is read from elsewhere",
+    scenarios=["drifting"],
+    kinds=("join", "leave", "rebalance-storm", "leaders-move"),
+    faults=6,
+)
+def what_is_in_hand_stays() -> Sequence[Patch]:
+    return [(Alignment, "drop", lambda *_: None), (Alignment, "drop_all", lambda *_: None)]
+
+
+@mutant("R7", "of several batches in hand the latest is processed first", scenarios=["drifting"], kinds=("kill", "leave"))
+def the_latest_in_hand_goes_first() -> Sequence[Patch]:
+    class Stack(deque):
+        popleft = deque.pop
+
+    return [(alignment, "deque", Stack)]
 
 
 @mutant(
