@@ -36,6 +36,11 @@ class Output(Protocol):
         """Returns when all is acknowledged; raises what the broker says of a record that it refuses."""
         ...
 
+    def abort(self) -> None:
+        """Drops the running transaction; what is written next is in another. Who calls it must raise in the end, so that
+        everything is processed again (R7)."""
+        ...
+
 
 class Failures(Protocol):
     """What is done with a record that cannot be processed."""

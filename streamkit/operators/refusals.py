@@ -1,8 +1,10 @@
 """Records that a broker refuses for what they are: which input made them is found out, so that `on_error` can be asked (R5).
 
     a record of topic t is refused ──abort──> replay, in which sinks of t send and wait one by one ──refused again: this input──>
-    on_error ──"skip": abort──> replay without what this input sends to t ──committed past it──> as before
+    on_error ──"skip"──> the rest of the batch is tried in the same way, with an abort behind each refusal, and none is committed
+    ──abort──> replay without what these inputs send to t ──committed past them──> as before
 
+A replay restores the state of all tasks, so it finds all that is refused of a batch at once, not one after the other.
 Only for sinks, and for what comes of a record: a result of a window is of many, and the app's own topics take everything.
 """
 

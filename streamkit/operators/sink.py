@@ -65,6 +65,7 @@ class SinkWriter(Operator):
     def _produce_one_by_one(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
         """The slow path, only behind a record that the broker has refused (refusals.py)."""
         refusals = self._failures.refusals
+        first: RejectedRecordError | None = None
         timestamps, headers = kafka_timestamps(batch.timestamps), user_headers(batch)
         for index, value in enumerate(values):
             at = TopicPartition(*batch.origin.tp), batch.offset(index)
@@ -77,10 +78,14 @@ class SinkWriter(Operator):
             try:
                 self._output.flush()
             except RejectedRecordError as error:
-                if error.topic == self._topic:
-                    self._failures.reject(EncodeError(f"the broker refuses it: {error}", **place(batch, index, self._label)))
-                    refusals.leave_out(self._topic, at)
-                raise  # the transaction has failed; its replay leaves the record out
+                if error.topic != self._topic:
+                    raise
+                self._failures.reject(EncodeError(f"the broker refuses it: {error}", **place(batch, index, self._label)))
+                refusals.leave_out(self._topic, at)
+                first = first or error
+                self._output.abort()  # it has failed; the others of the batch are tried in one that is not committed either
+        if first is not None:
+            raise first  # so that all is replayed without those that were found
 
     def _produce_results(self, batch: Batch, values: list[bytes], keys: WireKeys) -> None:
         headers = None if batch.added_headers is None else user_headers(batch)

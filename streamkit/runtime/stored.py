@@ -44,6 +44,9 @@ class _Nowhere:
     def flush(self) -> None:
         """Nothing was written."""
 
+    def abort(self) -> None:
+        """As above."""
+
     def reject(self, error: RecordError) -> None:
         raise error
 

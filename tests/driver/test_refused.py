@@ -84,6 +84,41 @@ def test_it_stops_the_service_with_the_place_of_the_input() -> None:
     assert numbers(found, "narrow") == []  # nothing of the transaction is committed
 
 
+def test_many_of_a_batch_are_found_by_one_replay() -> None:
+    """Each replay restores the state of all tasks, and sends what is good one by one."""
+    found = rig("skip")
+    sizes = [900 if number % 2 else 1 for number in range(250)]
+    send(found, *sizes)
+    found.join("a")
+    found.settle()
+    assert numbers(found, "narrow") == list(range(0, 250, 2))
+    assert numbers(found, "wide") == list(range(250))
+    assert [each["offset"] for each in found.events.of("record-skipped")] == list(range(1, 250, 2))
+    assert len(found.events.of("rolled-back")) == 1 + 3  # nothing was known; then once for each poll of a hundred
+
+
+def test_a_second_sink_of_the_same_records_finds_its_own() -> None:
+    """The first to refuse ends the batch for the others; what both refuse is asked for twice, once for each sink."""
+    app = sk.App("app")
+    events = app.stream(sk.Topic("events", key=str, value=Event))
+    for name in ("narrow", "other"):
+        events.filter(lambda event: event.number >= 0).to(sk.Topic(name, key=str, value=Event))
+    found = Rig(app, 1, on_error="skip")
+    MemoryClient(found.cluster).admin().delete_topics(["narrow", "other"], 1.0)
+    for name, limit in (("narrow", LIMIT), ("other", 2 * LIMIT)):
+        config = {"max.message.bytes": str(limit), "message.timestamp.before.max.ms": str(2**63 - 1)}
+        found.cluster.create_topic(name, 1, config)
+    send(found, 1, 500, 900, 2, 501, 901, 3)
+    found.join("a")
+    found.settle()
+    assert numbers(found, "narrow") == [0, 3, 6]
+    assert numbers(found, "other") == [0, 1, 3, 4, 6]
+    told = [(each["operator"], each["offset"]) for each in found.events.of("record-skipped")]
+    assert sorted(told) == [
+        (f"to({name})", at) for name, offsets in (("narrow", (1, 2, 4, 5)), ("other", (2, 5))) for at in offsets
+    ]
+
+
 def test_a_crash_during_the_search_changes_nothing() -> None:
     found = rig("skip")
     send(found, 1, 900, 2)
