@@ -29,7 +29,7 @@ class Origin(Protocol):
     def tp(self) -> tuple[str, int]: ...
     def values(self) -> list[bytes | None]: ...
     def keys(self) -> list[bytes | None]: ...
-    def headers(self) -> list[Headers | None]: ...
+    def headers(self, at: Int64s | None = None, /) -> list[Headers | None]: ...
     def offsets(self) -> Int64s: ...
     @property
     def next_offset(self) -> int: ...
@@ -143,7 +143,7 @@ class Batch:
         return pick(self.origin.values(), self.at)
 
     def headers(self) -> list[Headers | None]:
-        found = pick(self.origin.headers(), self.at)
+        found = self.origin.headers(self.at)
         if self.added_headers is None:
             return found
         return [(old or []) + new for old, new in zip(found, self.added_headers, strict=True)]
@@ -237,8 +237,8 @@ class DerivedOrigin:
     def keys(self) -> list[bytes | None]:
         return [None] * self._count
 
-    def headers(self) -> list[Headers | None]:
-        return [None] * self._count
+    def headers(self, at: Int64s | None = None) -> list[Headers | None]:
+        return [None] * (self._count if at is None else len(at))
 
     def offsets(self) -> Int64s:
         return np.full(self._count, self._offset, np.int64)

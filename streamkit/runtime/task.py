@@ -377,9 +377,8 @@ class _Selected:
         keys = self._batch.keys()
         return [keys[i] for i in self._at.tolist()]
 
-    def headers(self) -> list[Headers | None]:
-        headers = self._batch.headers()
-        return [headers[i] for i in self._at.tolist()]
+    def headers(self, at: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None) -> list[Headers | None]:
+        return self._batch.headers(self._at if at is None else self._at[at])
 
     def offsets(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return self._batch.offsets()[self._at]

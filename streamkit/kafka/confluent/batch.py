@@ -44,8 +44,9 @@ class MessageBatch:
     def timestamps(self) -> Int64s:
         return np.fromiter(map(_second, map(Message.timestamp, self._messages)), np.int64, len(self._messages))
 
-    def headers(self) -> list[Headers | None]:
-        return cast("list[Headers | None]", list(map(Message.headers, self._messages)))
+    def headers(self, at: Int64s | None = None) -> list[Headers | None]:
+        wanted = self._messages if at is None else map(self._messages.__getitem__, at.tolist())
+        return cast("list[Headers | None]", list(map(Message.headers, wanted)))
 
     @property
     def first_offset(self) -> int:

@@ -153,7 +153,6 @@ class ColumnBatch:
     """
 
     __slots__ = (
-        "_headers",
         "_kept",
         "_native",
         "_offsets",
@@ -169,8 +168,7 @@ class ColumnBatch:
         topic, partition, self.joined_values, self.joined_keys, kept, offsets, timestamps, epoch = run
         self._native = native
         self._values: list[bytes | None] | None = None
-        self._kept: Kept | None = kept  # until the headers are asked for
-        self._headers: list[Headers | None] | None = None
+        self._kept: Kept = kept
         self.tp = TopicPartition(topic, partition)
         self._offsets: Int64s = np.frombuffer(offsets, np.int64)
         self._times: Int64s = np.frombuffer(timestamps, np.int64)
@@ -196,10 +194,9 @@ class ColumnBatch:
     def timestamps(self) -> Int64s:
         return self._times
 
-    def headers(self) -> list[Headers | None]:
-        if self._kept is not None:
-            self._headers, self._kept = self._kept.headers(), None
-        return [None] * len(self) if self._headers is None else self._headers
+    def headers(self, at: Int64s | None = None) -> list[Headers | None]:
+        found = self._kept.headers(at)
+        return [None] * (len(self) if at is None else len(at)) if found is None else found
 
     @property
     def first_offset(self) -> int:
@@ -214,21 +211,23 @@ class ColumnBatch:
         if start == len(self):
             return None
         keys = None if self.joined_keys is None else _without(self.joined_keys, start)
-        headers = self.headers()[start:]
         offsets, timestamps = (bytearray(column[start:].tobytes()) for column in (self._offsets, self._times))
         epoch = -1 if self.leader_epoch is None else self.leader_epoch
         values = _without(self.joined_values, start)
-        return ColumnBatch(self._native, (*self.tp, values, keys, _Known(headers), offsets, timestamps, epoch))
+        return ColumnBatch(
+            self._native, (*self.tp, values, keys, _Rest(self._kept, start, len(self)), offsets, timestamps, epoch)
+        )
 
 
-class _Known:
-    """Headers that were read before."""
+class _Rest:
+    """Messages without the first ones."""
 
-    def __init__(self, headers: list[Headers | None]) -> None:
-        self._headers = headers
+    def __init__(self, kept: Kept, start: int, count: int) -> None:
+        self._kept, self._start, self._count = kept, start, count
 
-    def headers(self) -> list[Headers | None]:
-        return self._headers
+    def headers(self, positions: Int64s | None, /) -> list[Headers | None] | None:
+        everything = np.arange(self._start, self._count)
+        return self._kept.headers(everything if positions is None else positions + self._start)
 
 
 def _without(joined: Joined, count: int) -> Joined:

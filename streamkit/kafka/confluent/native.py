@@ -35,8 +35,8 @@ Failed = tuple[int, str, int, bytes | None, int, int]
 class Kept(Protocol):
     """The messages of a run. They are destroyed with it, and when the reader is closed."""
 
-    def headers(self) -> list[Headers | None] | None:
-        """Once: they are destroyed by it. None if none has any; ValueError if they are gone."""
+    def headers(self, positions: Int64s | None, /) -> list[Headers | None] | None:
+        """Of these records, or of all. None if none of them has any; ValueError if the messages are gone."""
         ...
 
 
@@ -96,8 +96,10 @@ class Native(Protocol):
 class Extension:
     """The extension of this process, looked for when a client is first made. ``native`` is None where there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, load: Callable[[str], Any | None] = compiled.load) -> None:
+        """``load`` gives a compiled module by its name, or None."""
         self.native: Native | None = None
+        self._load = load
         self._looked = False
         self._numbers = itertools.count(1)
 
@@ -128,13 +130,13 @@ class Extension:
 
     def _find(self) -> Native | None:
         if not self._looked:
-            self._looked = True
-            self.native = compiled.load("streamkit.kafka.confluent._native")
+            self.native = self._load("streamkit.kafka.confluent._native")
             if self.native is not None:
                 try:
                     self.native.load(cimpl.__file__)
                 except ImportError as error:
                     self._give_up(str(error))
+            self._looked = True  # not where it is required and was not found: then every client is refused
         return self.native
 
     def _give_up(self, why: str) -> None:

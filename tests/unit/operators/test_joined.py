@@ -51,8 +51,8 @@ class Fetched:
         self.asked.append("keys")
         return self.record_keys
 
-    def headers(self) -> list[Any]:
-        return [None] * len(self.data)
+    def headers(self, at: Any = None) -> list[Any]:
+        return [None] * len(self.data if at is None else at)
 
     def offsets(self):
         return np.arange(self.first_offset, self.next_offset)

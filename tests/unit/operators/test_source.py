@@ -62,8 +62,8 @@ class Fetched:
     def keys(self) -> list[bytes | None]:
         return [None] * len(self.data)
 
-    def headers(self) -> list[Any]:
-        return [None] * len(self.data)
+    def headers(self, at: Any = None) -> list[Any]:
+        return [None] * len(self.data if at is None else at)
 
     def offsets(self):
         return np.arange(self.first_offset, self.next_offset)

@@ -1,7 +1,7 @@
 /* Kept: the messages of a run, for their headers.
  *
  * librdkafka reads headers when it is asked for them, which takes as long as the rest of a record even where it has none; so they are
- * only asked for when the engine wants them, and the messages live until then, or until the batch is dropped.
+ * only asked for when the engine wants them, of the records that it wants them of, and the messages live as long as the batch.
  */
 
 #include "native.h"
@@ -50,27 +50,35 @@ static PyObject *headers_of(const rd_kafka_message_t *message) {
     return list;
 }
 
-/* headers(): once. A list for each record, None for one without; None if none has any. */
-static PyObject *kept_headers(PyObject *object, PyObject *unused) {
-    (void)unused;
+/* headers(positions): of all records if that is None. A list for each, None for one without; None if none of them has any. */
+static PyObject *kept_headers(PyObject *object, PyObject *positions) {
     Kept *self = (Kept *)object;
-    rd_kafka_message_t **messages = kept_take(self);
-    if (messages == NULL) return PyErr_Format(PyExc_ValueError, "the messages are gone: the consumer is closed");
-    PyObject *list = PyList_New(self->count);
+    Py_buffer places = {0};
+    if (positions != Py_None && PyObject_GetBuffer(positions, &places, PyBUF_SIMPLE) < 0) return NULL;
+    Py_ssize_t count = positions == Py_None ? self->count : places.len / 8;
+    PyObject *list = NULL;
     int any = 0;
-    for (Py_ssize_t i = 0; list != NULL && i < self->count; i++) {
-        PyObject *headers = headers_of(messages[i]);
+    if (self->messages == NULL) PyErr_SetString(PyExc_ValueError, "the messages are gone: the consumer is closed");
+    else list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        int64_t at = positions == Py_None ? i : ((const int64_t *)places.buf)[i];
+        if (at < 0 || at >= self->count) {
+            PyErr_Format(PyExc_IndexError, "there is no record %lld of %zd", (long long)at, self->count);
+            Py_CLEAR(list);
+            break;
+        }
+        PyObject *headers = headers_of(self->messages[at]);
         any |= headers != Py_None;
         if (headers == NULL || PyList_SetItem(list, i, headers) < 0) Py_CLEAR(list);
     }
-    messages_destroy(messages, self->count);
+    if (places.obj != NULL) PyBuffer_Release(&places);
     if (list == NULL || any) return list;
     Py_DECREF(list);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
-    {"headers", kept_headers, METH_NOARGS, "The headers of each record, once; None if none has any."},
+    {"headers", kept_headers, METH_O, "headers(positions): of these records, or of all for None; None if none of them has any."},
     {NULL, NULL, 0, NULL},
 };
 

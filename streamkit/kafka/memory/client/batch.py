@@ -42,9 +42,11 @@ class MemoryBatch:
     def timestamps(self) -> Int64s:
         return np.frombuffer(self._columns.timestamps, dtype=np.int64)
 
-    def headers(self) -> list[Headers | None]:
+    def headers(self, at: Int64s | None = None) -> list[Headers | None]:
         headers = self._columns.headers
-        return headers if headers is not None else [None] * len(self._columns)
+        if headers is None:
+            return [None] * (len(self._columns) if at is None else len(at))
+        return headers if at is None else [headers[index] for index in at.tolist()]
 
     @property
     def first_offset(self) -> int:
