@@ -20,6 +20,8 @@ from streamkit.cli.topology import topology
 from streamkit.errors import KafkaError, StreamkitError
 
 EXIT_CODES = in_words()
+COMPILED = {"kafka": "streamkit.kafka.confluent._native", "serdes": "streamkit.serdes._columns"}
+"""What `--version` calls them."""
 
 commands = typer.Typer(
     name="streamkit",
@@ -43,10 +45,16 @@ commands.command("config", epilog=EXIT_CODES)(config)
 def options(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Stream processing on Kafka, in Python."""
     if version:
-        from streamkit import __version__
-
-        print(f"streamkit {__version__}")
+        print(_version())
         raise typer.Exit
+
+
+def _version() -> str:
+    """With the compiled parts that can be loaded here."""
+    from streamkit import __version__, compiled
+
+    loaded = [part for part, module in COMPILED.items() if compiled.load(module) is not None]
+    return f"streamkit {__version__} (compiled: {', '.join(loaded) or 'nothing'})"
 
 
 def run_command_line() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -155,3 +157,28 @@ def test_no_look_alike_stands_under_a_public_tag_on_a_developers_machine(nobody,
     with pytest.raises(ImageError, match=r"apache/kafka:\S+ is not here, and it cannot be pulled: no such host"):
         Images(print).ensure(images.KAFKA)
     assert offline == [f"pull {images.KAFKA}"]
+
+
+@pytest.mark.parametrize(
+    "labels,built",
+    [
+        ({}, False),  # the public image
+        ({images.LABEL: "of these files"}, False),
+        ({images.LABEL: "1"}, True),
+    ],
+)
+def test_a_look_alike_is_built_anew_when_its_files_have_changed(nobody, monkeypatch, offline, labels, built):
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setattr(images, "_edition", lambda _: "of these files")
+    monkeypatch.setattr(NoImages.images, "list", lambda tag: [SimpleNamespace(labels=labels if tag == images.PYTHON else {})])
+    Images(print).ensure(images.PYTHON)
+    assert (f"build {images.PYTHON}" in offline) is built
+
+
+def test_the_edition_of_a_look_alike_is_that_of_its_files(monkeypatch, tmp_path):
+    shutil.copytree(images.HERE, tmp_path, dirs_exist_ok=True)
+    before = images._edition(images.PYTHON)
+    monkeypatch.setattr(images, "HERE", tmp_path)
+    assert images._edition(images.PYTHON) == before
+    (tmp_path / "python" / "Dockerfile").write_text("FROM debian:bookworm-slim")
+    assert images._edition(images.PYTHON) != before

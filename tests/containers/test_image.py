@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,11 +17,14 @@ from services.bids.app import TOPICS, app
 from services.bids.demo import SAMPLE
 from streamkit.cli.new import create
 from streamkit.testing.containers import Kafka, service
-from tests.containers.conftest import QUICK
+from tests.containers.conftest import QUICK, ROOT
 from tests.support.docker.engine import client
 from tests.support.docker.images import build
 
 LIMIT_MB = 500
+REQUIRE = {"STREAMKIT_NATIVE": "require"}
+"""A service that cannot use the compiled extensions then ends with an error."""
+COMPILED = f"streamkit {sk.__version__} (compiled: kafka, serdes)\n"
 
 
 @pytest.fixture
@@ -49,9 +53,14 @@ def test_it_says_how_it_is_to_be_run(api, bids_image):
 def test_it_holds_the_service_and_nothing_of_the_workshop(api, bids_image):
     script = "import os, sys, importlib.util as u; print(os.getuid(), *sorted(os.listdir('/app/services')))"
     script += "; print(*[name for name in ('pytest', 'testcontainers', 'mypy', 'tests', 'benchmarks') if u.find_spec(name)])"
+    script += "; import shutil; print(*[name for name in ('gcc', 'cc') if shutil.which(name)])"
     uid, *files = output(api, bids_image, "-c", script, entrypoint="python").split()
     assert uid == "10001"
     assert files == ["__init__.py", "__pycache__", "bids"]
+
+
+def test_it_has_the_compiled_extensions(api, bids_image):
+    assert output(api, bids_image, "--version", environment=REQUIRE) == COMPILED
 
 
 def test_its_commands_work_on_a_read_only_root_file_system(api, bids_image):
@@ -82,7 +91,7 @@ def test_a_stop_is_heard_while_a_broker_is_waited_for(api, bids_image):
 
 
 def test_a_stop_drains(api, bids_image, clean_kafka: Kafka):
-    with service(app, image=bids_image, kafka=clean_kafka, partitions=3, settings=QUICK) as running:
+    with service(app, image=bids_image, kafka=clean_kafka, partitions=3, settings=QUICK, environment=REQUIRE) as running:
         for number, bid in enumerate(SAMPLE):
             running.send(TOPICS.bids, bid, key=bid.item, partition=number % 3)
         running.read(TOPICS.totals, at_least=3)
@@ -101,14 +110,20 @@ def test_a_stop_drains(api, bids_image, clean_kafka: Kafka):
 
 @pytest.mark.timeout(240)
 def test_the_project_of_streamkit_new_becomes_an_image(api, bids_image, clean_kafka: Kafka, tmp_path):
-    """Its first stage installs streamkit by pip; here it is taken out of the image of the bids service, which has this tree's."""
+    """With streamkit as an sdist of this tree, which is compiled there. What streamkit depends on is taken out of the image of
+    the bids service, so as not to be fetched again."""
     create("spending", tmp_path)
+    sdist = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(sdist, cwd=ROOT, check=True, capture_output=True, timeout=60)
     dockerfile = tmp_path / "Dockerfile"
-    first_stage = r"FROM \S+ AS build\n(?:WORKDIR .*\n|RUN .*\n|COPY .*\n)+"
-    text, replaced = re.subn(first_stage, f"FROM {bids_image} AS build\n", dockerfile.read_text())
-    assert replaced == 1
-    dockerfile.write_text(text)
+    environment = "RUN python -m venv --without-pip /opt/streamkit\n"
+    there = f"COPY --from={bids_image} /opt/streamkit /opt/streamkit\n"
+    there += "RUN python -m pip --python /opt/streamkit/bin/python uninstall --quiet --yes streamkit\n"
+    text = dockerfile.read_text()
+    assert text.count(environment) == 1
+    dockerfile.write_text(text.replace(environment, there))
     build(api, tmp_path, "streamkit/spending:test")
+    assert output(api, "streamkit/spending:test", "--version", environment=REQUIRE) == COMPILED
     events, totals = sk.Topic("events", key=str), sk.Topic("totals", key=str)
     clean_kafka.create_topic("events")
     with service(

@@ -3,7 +3,7 @@
 A look-alike has the public tag and the public image's ways (entry point, variables, paths), made of the machine's package
 sources alone: Debian by debootstrap, Python by apt, Kafka by Maven. It is built only where CI or STREAMKIT_TESTS_DOCKER asks for
 an engine: on a developer's machine nothing shall stand under a public tag that is not the public image. Each carries the label
-`streamkit.look-alike`.
+`streamkit.look-alike`, which says from what it was built: when that changes, it is built anew.
 
 What a machine needs to reach its package sources (mirror, index, certificates) is asked of apt and pip; it is written down
 nowhere.
@@ -12,6 +12,7 @@ nowhere.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 import shutil
@@ -57,7 +58,7 @@ class Images:
                 self._ensure(api, tag)
 
     def _ensure(self, api: Any, tag: str) -> None:
-        if api.images.list(tag):
+        if any(not _is_outdated(image, tag) for image in api.images.list(tag)):
             return
         started = time.monotonic()
         if self._why_no_pull is None:
@@ -91,15 +92,38 @@ class Images:
         return (pull.stderr.strip().splitlines() or ["no reason given"])[-1].split(": ")[-1].rstrip('")')[:200]
 
 
+def _is_outdated(image: Any, tag: str) -> bool:
+    """A look-alike of another edition; a public image never is."""
+    return tag in _LOOK_ALIKES and image.labels.get(LABEL, _edition(tag)) != _edition(tag)
+
+
+def _edition(tag: str) -> str:
+    """From what a look-alike is built: a digest of the files here. That of Debian has none."""
+    directory = _DIRECTORIES.get(tag)
+    if directory is None:
+        return "1"
+    digest = hashlib.sha256()
+    for path in sorted(path for path in (HERE / directory).rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(HERE)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
 def build(
-    api: Any, directory: Path, tag: str, *, dockerfile: str = "Dockerfile", arguments: Mapping[str, str] | None = None
+    api: Any,
+    directory: Path,
+    tag: str,
+    *,
+    dockerfile: str = "Dockerfile",
+    arguments: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> None:
     """`docker build`. `ImageError` with the end of its output."""
     errors = importlib.import_module("docker.errors")
     try:
         api.images.build(
-            path=str(directory), dockerfile=dockerfile, tag=tag, rm=True, forcerm=True, buildargs=dict(arguments or {})
-        )
+            path=str(directory), dockerfile=dockerfile, tag=tag, rm=True, forcerm=True, buildargs=dict(arguments or {}),
+            labels=dict(labels or {}),
+        )  # fmt: skip
     except errors.BuildError as error:
         lines = [line.get("stream", line.get("error", "")).rstrip() for line in error.build_log]
         tail = "\n".join(line for line in lines if line)[-2500:]
@@ -133,7 +157,9 @@ def _debian(api: Any, report: Report) -> None:
         archive = Path(temporary) / "root.tar"
         _output("tar", "-C", str(root), "--numeric-owner", "-cf", str(archive), ".")
         name, _, version = DEBIAN.partition(":")
-        api.api.import_image_from_file(str(archive), repository=name, tag=version, changes=f'CMD ["bash"]\nLABEL {LABEL}=1')
+        api.api.import_image_from_file(
+            str(archive), repository=name, tag=version, changes=f'CMD ["bash"]\nLABEL {LABEL}={_edition(DEBIAN)}'
+        )
 
 
 def _memory() -> str | None:
@@ -149,7 +175,7 @@ def _memory() -> str | None:
 
 def _python(api: Any, report: Report) -> None:
     """Debian's Python, in /usr/local as in the public image, with what pip needs on this machine."""
-    with _context("python") as context:
+    with _context(PYTHON) as context:
         machine = context / "machine"
         machine.mkdir()
         for certificate in _CERTIFICATES.glob("*.crt"):
@@ -157,7 +183,7 @@ def _python(api: Any, report: Report) -> None:
         lines = ["[global]", "cert = /etc/ssl/certs/ca-certificates.crt"]
         lines += [f"{key} = {value}" for key in _PIP_KEYS if (value := _pip_setting(key))]
         (machine / "pip.conf").write_text("\n".join(lines) + "\n")
-        build(api, context, PYTHON)
+        build(api, context, PYTHON, labels={LABEL: _edition(PYTHON)})
 
 
 def _kafka(api: Any, report: Report) -> None:
@@ -166,18 +192,20 @@ def _kafka(api: Any, report: Report) -> None:
         runtime = find_runtime(report)
     except JvmError as error:
         raise ImageError(f"{KAFKA} is not here and cannot be pulled, and to build one: {error}") from error
-    with _context("kafka") as context:
+    with _context(KAFKA) as context:
         (context / "libs").mkdir()
         for jar in runtime.jars:
             shutil.copy(jar, context / "libs")
-        build(api, context, KAFKA)
+        build(api, context, KAFKA, labels={LABEL: _edition(KAFKA)})
 
 
 _LOOK_ALIKES: dict[str, Callable[[Any, Report], None]] = {DEBIAN: _debian, PYTHON: _python, KAFKA: _kafka}
+_DIRECTORIES = {PYTHON: "python", KAFKA: "kafka"}
 
 
 @contextlib.contextmanager
-def _context(name: str) -> Iterator[Path]:
+def _context(tag: str) -> Iterator[Path]:
+    name = _DIRECTORIES[tag]
     with tempfile.TemporaryDirectory() as temporary:
         yield Path(shutil.copytree(HERE / name, Path(temporary) / name))
 
