@@ -23,7 +23,7 @@ from streamkit.kafka.confluent.committed import committed_of
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach, logger
 from streamkit.kafka.confluent.fetch import Fetch
 from streamkit.kafka.confluent.intake import ByColumn, ByMessage
-from streamkit.kafka.confluent.native import extension
+from streamkit.kafka.confluent.native import Extension, extension
 from streamkit.kafka.confluent.settings import ConnectionSettings
 
 _UNRELEASED: Final = "UNRELEASED_INSTANCE_ID"
@@ -33,8 +33,9 @@ _UNRELEASED_PAUSE_S: Final = 0.5
 class GroupConsumer:
     """Implements Consumer. One thread owns it; callbacks run inside `poll` and `close`."""
 
-    def __init__(self, settings: ConnectionSettings, group_id: str) -> None:
+    def __init__(self, settings: ConnectionSettings, group_id: str, *, extension: Extension = extension) -> None:
         self._group_id = group_id
+        self._extension = extension
         self._settings = settings
         self._incremental = settings.group_protocol == "consumer"
         self._topics: list[str] = []
@@ -46,8 +47,8 @@ class GroupConsumer:
         self.events = ErrorEvents(f"consumer of group '{self._group_id}'")
         tap = LogTap(debug=self._settings.debugs)
         config = attach(self._settings.consumer_config(self._group_id), tap, self.events)
-        self._consumer, reader = extension.reader(ck.Consumer, config)
-        native = extension.native
+        self._consumer, reader = self._extension.reader(ck.Consumer, config)
+        native = self._extension.native
         intake = ByMessage(self._consumer) if native is None or reader is None else ByColumn(self._consumer, native, reader)
         self._fetch = Fetch(
             self._consumer, self.events, about=f"group '{self._group_id}'", intake=intake, incremental=self._incremental

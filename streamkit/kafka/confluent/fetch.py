@@ -115,7 +115,7 @@ class Fetch:
         for tp, position in positions.items():
             position.live = at_once[tp]
             position.stopped = False
-        self._unplaced, self._unplaced_since = any(p.wanted and not p.live for p in positions.values()), None
+        self._unplaced, self._unplaced_since = any(p.wanted and not p.live for p in self._positions.values()), None
 
     def _restart(self, waiting: Mapping[TopicPartition, _Position]) -> None:
         """Assigns anew: incrementally only what waits, else all, for then librdkafka only takes all."""
@@ -224,14 +224,14 @@ class Fetch:
         raise classify(cast("KafkaError", self._events.fatal), "poll", about=self._about)
 
     def _sort(self, received: Received, polled: Polled) -> None:
-        for event in received.events:
-            self._event(event, polled)
-        for tp in received.strays:
+        for tp in received.strays:  # first: an end that came behind them is none yet
             position = self._positions.get(tp)
             if position is not None and position.live:
                 logger.debug("%s@%s: a record came past the reader; read again", tp, position.offset)
                 position.live = False
                 self._unplaced = True
+        for event in received.events:
+            self._event(event, polled)
         for batch in received.batches:
             self._records(batch, polled)
 

@@ -17,13 +17,13 @@ import numpy as np
 from confluent_kafka import KafkaError
 
 from streamkit.errors import AbortableError, FatalError, GenerationError, RejectedRecordError, RetriableError, StreamkitError
-from streamkit.kafka.client import Committed, GroupMetadata, Headers, TopicPartition
+from streamkit.kafka.client import Committed, GroupMetadata, Headers, Int64s, TopicPartition
 from streamkit.kafka.confluent import group_metadata
 from streamkit.kafka.confluent.bounded import NeverReturnedError, bounded
 from streamkit.kafka.confluent.classify import REJECTED, classify, error_of
 from streamkit.kafka.confluent.delivery import DeliveryFailures
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
-from streamkit.kafka.confluent.native import Sender, extension
+from streamkit.kafka.confluent.native import Extension, Sender, extension
 from streamkit.kafka.confluent.settings import ConnectionSettings
 
 _REFUSED_OFFSETS: Final = re.compile(
@@ -46,6 +46,7 @@ class TransactionalProducer:
         *,
         on_log: Callable[[str], None] | None = None,
         suspects: set[str] | None = None,
+        extension: Extension = extension,
     ) -> None:
         """``suspects`` are the transactional ids whose replay has to find a refused record; shared by the producers of one
         client, because the replay is done by a successor (see DeliveryFailures)."""
@@ -243,9 +244,11 @@ class TransactionalProducer:
         timestamps: int | Iterable[int],
         headers: Iterable[Headers | None] | None = None,
     ) -> None:
+        _ = self._client  # raises if it is closed
         if self._sender is not None:
-            every_header = None if headers is None else list(headers)
-            self._send(self._sender, topic, list(values), list(keys), partition, timestamps, every_header)
+            every_key = list(islice(keys, len(values)))  # of what may go on for ever, as `repeat` does
+            every_header = None if headers is None else list(islice(headers, len(values)))
+            self._send(self._sender, topic, list(values), every_key, partition, timestamps, every_header)
             return
         if isinstance(timestamps, np.ndarray):
             timestamps = timestamps.tolist()
@@ -277,7 +280,7 @@ class TransactionalProducer:
         headers: list[Headers | None] | None,
     ) -> None:
         """Slice by slice through the extension, resumed where the queue was full."""
-        stamps = timestamps if isinstance(timestamps, int) else np.asarray(timestamps, np.int64)
+        stamps = timestamps if isinstance(timestamps, int) else _int64s(timestamps, len(values))
         if len(keys) != len(values) or not (isinstance(stamps, int) or len(stamps) == len(values)):
             raise ValueError(f"{topic}: {len(values)} values, but fewer keys or timestamps")
         at, deadline = 0, cast("float | None", None)
@@ -394,6 +397,13 @@ class TransactionalProducer:
         dropped = [producer]
         del producer
         threading.Thread(target=_drop, args=(dropped,), name=f"drop {self._id}", daemon=True).start()
+
+
+def _int64s(column: Iterable[int], size: int) -> Int64s:
+    """At most so many of a column, behind each other in memory."""
+    if isinstance(column, np.ndarray):
+        return np.ascontiguousarray(column[:size], np.int64)
+    return np.fromiter(islice(column, size), np.int64)
 
 
 def _drop(holder: list[ck.Producer]) -> None:

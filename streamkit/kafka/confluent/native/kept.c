@@ -56,21 +56,20 @@ static PyObject *kept_headers(PyObject *object, PyObject *positions) {
     Py_buffer places = {0};
     if (positions != Py_None && PyObject_GetBuffer(positions, &places, PyBUF_SIMPLE) < 0) return NULL;
     Py_ssize_t count = positions == Py_None ? self->count : places.len / 8;
-    PyObject *list = NULL;
-    int any = 0;
-    if (self->messages == NULL) PyErr_SetString(PyExc_ValueError, "the messages are gone: the consumer is closed");
-    else list = PyList_New(count);
+    int any = 0, collecting = PyGC_Disable(); /* a collection could destroy the consumer, and with it what is read here */
+    PyObject *list = PyList_New(count);
     for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
         int64_t at = positions == Py_None ? i : ((const int64_t *)places.buf)[i];
-        if (at < 0 || at >= self->count) {
-            PyErr_Format(PyExc_IndexError, "there is no record %lld of %zd", (long long)at, self->count);
-            Py_CLEAR(list);
-            break;
-        }
-        PyObject *headers = headers_of(self->messages[at]);
+        PyObject *headers = NULL;
+        pthread_mutex_lock(&self->client->lock); /* as another thread could */
+        if (self->messages == NULL) PyErr_SetString(PyExc_ValueError, "the messages are gone: the consumer is closed");
+        else if (at < 0 || at >= self->count) PyErr_Format(PyExc_IndexError, "there is no record %lld of %zd", (long long)at, self->count);
+        else headers = headers_of(self->messages[at]);
+        pthread_mutex_unlock(&self->client->lock);
         any |= headers != Py_None;
         if (headers == NULL || PyList_SetItem(list, i, headers) < 0) Py_CLEAR(list);
     }
+    if (collecting) PyGC_Enable();
     if (places.obj != NULL) PyBuffer_Release(&places);
     if (list == NULL || any) return list;
     Py_DECREF(list);

@@ -119,7 +119,7 @@ typedef struct Client {
     rd_kafka_topic_t **topics; /* of a producer: those it has written to */
     size_t topic_count;
     pthread_mutex_t lock; /* acknowledgements and `on_destroy` come on librdkafka's threads */
-    Failure *failures;
+    Failure *failures; /* in the order in which they came */
 } Client;
 
 /* The client with that number, with one more reference; NULL with an exception if there is none. */

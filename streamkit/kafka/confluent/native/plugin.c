@@ -126,8 +126,9 @@ static rd_kafka_err_t on_acknowledgement(rd_kafka_t *rk, rd_kafka_message_t *mes
     if (message->err == ERR_NO_ERROR || message->opaque != NULL || producing) return ERR_NO_ERROR;
     Client *client = opaque;
     pthread_mutex_lock(&client->lock);
-    Failure *failure = client->failures;
-    while (failure != NULL && failure->err != message->err) failure = failure->next;
+    Failure **end = &client->failures;
+    while (*end != NULL && (*end)->err != message->err) end = &(*end)->next;
+    Failure *failure = *end;
     if (failure == NULL && (failure = calloc(1, sizeof *failure)) != NULL) {
         failure->err = message->err;
         failure->partition = message->partition;
@@ -136,8 +137,7 @@ static rd_kafka_err_t on_acknowledgement(rd_kafka_t *rk, rd_kafka_message_t *mes
             memcpy(failure->key, message->key, message->key_len);
             failure->key_len = message->key_len;
         }
-        failure->next = client->failures;
-        client->failures = failure;
+        *end = failure; /* in the order in which they came: the first is what the transaction is said to have failed of */
     }
     if (failure != NULL) {
         failure->count++;

@@ -46,8 +46,10 @@ static void sender_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-/* The handle of a topic, kept: to look it up by its name costs more than the rest of the call. */
-static rd_kafka_topic_t *topic_of(Client *client, const char *name) {
+/* The handle of a topic, kept: to look it up by its name costs more than the rest of the call. NULL with an exception, or with
+ * librdkafka's error where it refuses the name. */
+static rd_kafka_topic_t *topic_of(Client *client, const char *name, rd_kafka_err_t *err) {
+    *err = ERR_NO_ERROR;
     for (size_t i = 0; i < client->topic_count; i++)
         if (strcmp(librdkafka.topic_name(client->topics[i]), name) == 0) return client->topics[i];
     rd_kafka_topic_t **topics = realloc(client->topics, (client->topic_count + 1) * sizeof *topics);
@@ -55,7 +57,7 @@ static rd_kafka_topic_t *topic_of(Client *client, const char *name) {
     client->topics = topics;
     rd_kafka_topic_t *topic = librdkafka.topic_new(client->rk, name, NULL);
     if (topic == NULL) {
-        PyErr_Format(PyExc_OSError, "topic %s: %s", name, librdkafka.err2str(librdkafka.last_error()));
+        *err = librdkafka.last_error();
         return NULL;
     }
     topics[client->topic_count++] = topic;
@@ -111,8 +113,9 @@ static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
                           &start, &stop))
         return NULL;
     if (self->client == NULL || self->client->rk == NULL) return PyErr_Format(PyExc_ValueError, "the sender is closed");
-    rd_kafka_topic_t *topic = topic_of(self->client, name);
-    if (topic == NULL) return NULL;
+    rd_kafka_err_t err;
+    rd_kafka_topic_t *topic = topic_of(self->client, name, &err);
+    if (topic == NULL) return err == ERR_NO_ERROR ? NULL : Py_BuildValue("(ni)", start, (int)err);
     Py_ssize_t count = PyList_Size(values);
     Py_buffer times = {0};
     int64_t one = 0;
@@ -121,12 +124,11 @@ static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
         if (one == -1 && PyErr_Occurred()) return NULL;
     } else if (PyObject_GetBuffer(stamps, &times, PyBUF_SIMPLE) < 0) return NULL;
     PyObject *result = NULL;
-    if (PyList_Size(keys) != count || (times.buf != NULL && times.len != count * 8) || start < 0 || stop > count ||
+    if (PyList_Size(keys) != count || (times.obj != NULL && times.len != count * 8) || start < 0 || stop > count ||
         (all_headers != Py_None && PyList_Size(all_headers) != count)) {
         if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "%s: columns are not of one length", name);
         goto done;
     }
-    rd_kafka_err_t err = ERR_NO_ERROR;
     Py_ssize_t i = start;
     for (; i < stop; i++) {
         char *value, *key;
@@ -135,7 +137,7 @@ static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
         if (bytes_of(PyList_GetItem(values, i), &value, &value_size) < 0 || bytes_of(PyList_GetItem(keys, i), &key, &key_size) < 0)
             goto done;
         if (all_headers != Py_None && headers_of(PyList_GetItem(all_headers, i), &headers) < 0) goto done;
-        int64_t timestamp = times.buf == NULL ? one : ((const int64_t *)times.buf)[i];
+        int64_t timestamp = times.obj == NULL ? one : ((const int64_t *)times.buf)[i];
         producing = 1;
         if (headers == NULL)
             err = librdkafka.producev(self->client->rk, V_RKT, topic, V_PARTITION, (int32_t)partition, V_MSGFLAGS, F_COPY, V_VALUE, value,
