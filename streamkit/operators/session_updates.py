@@ -13,6 +13,7 @@ have been told with the start that it has, and with no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,10 @@ class SessionUpdates(Telling):
         super().__init__(every_ms=every_ms, per_record=per_record)
         self._store = store
         self._result_batches = result_batches
-        self._changed: dict[Session, None] = {}
+        self._changed: dict[Session, int] = {}  # numbered in the order in which they changed first
+        self._count = 0
+        # By a time that is not behind their end, then by number. An end only grows: it is asked for when that time has come.
+        self._soon: list[tuple[int, int, Session]] = []
         self._begun: set[Session] = set()  # of those, the ones whose start was never told
         self._gone: dict[Session, list[Entries]] = {}  # what was told and went into them, and is not withdrawn yet
 
@@ -62,12 +66,19 @@ class SessionUpdates(Telling):
                 self._gone.setdefault(session, []).extend(taken_back)
         if begun:
             self._begun.add(session)
-        self._changed[session] = None
+        self._await(session)
+
+    def _await(self, session: Session) -> None:
+        if session not in self._changed:
+            self._changed[session] = self._count
+            heappush(self._soon, (session[1], self._count, session))
+            self._count += 1
 
     def restored(self, first_open_end: int) -> None:  # noqa: ARG002 - what has closed is not in the store any more
         """Which rows a timer had not yet told is not known any more: all are told (again)."""
         if self.every_ms is not None:
-            self._changed = dict.fromkeys(self._store.identities())
+            for session in self._store.identities():
+                self._await(session)
 
     # ---- telling
 
@@ -84,16 +95,27 @@ class SessionUpdates(Telling):
 
     def passing(self, before: int, watermark: int) -> None:
         """What has changed in the sessions whose end is passed is told as it is."""
-        self._tell([session for session, end in self._ends() if before < end - 1 <= watermark], watermark, ON_TIME)
+        self._tell([session for session, end in self._ended(watermark + 1) if before < end - 1], watermark, ON_TIME)
 
     def closing(self, through: int) -> None:
         """Sessions that end by then are about to close: what is not told yet is told."""
-        self._tell([session for session, end in self._ends() if end <= through], through, LATE)
+        self._tell([session for session, _ in self._ended(through)], through, LATE)
 
-    def _ends(self) -> Iterator[tuple[Session, int]]:
-        """The sessions that have changed, with their ends by now."""
-        sessions = list(self._changed)
-        return zip(sessions, self._store.ends_of(sessions).tolist(), strict=True)
+    def _ended(self, by: int) -> list[tuple[Session, int]]:
+        """The sessions that have changed and end by then, with their ends, in the order in which they changed first. Only those
+        are looked at of which that may be so."""
+        due = []
+        while self._soon and self._soon[0][0] <= by:
+            _, number, session = heappop(self._soon)
+            if self._changed.get(session) == number:  # else it was told, or went into another
+                due.append((number, session))
+        if not due:
+            return []
+        due.sort()
+        found = list(zip(due, self._store.ends_of([session for _, session in due]).tolist(), strict=True))
+        for (number, session), end in found:
+            heappush(self._soon, (end, number, session))
+        return [(session, end) for (_, session), end in found if end <= by]
 
     def _tell(self, sessions: Sequence[Session], watermark: int, kind: str | None = None) -> None:
         if not sessions:
@@ -106,6 +128,8 @@ class SessionUpdates(Telling):
         self._emit(rows, [kind or (EARLY if watermark < end - 1 else LATE) for end in ends.tolist()])
         for session in sessions:
             del self._changed[session]
+        if not self._changed:
+            self._soon.clear()
         self._begun.difference_update(sessions)
 
     def _emit(self, rows: Entries, kinds: list[str]) -> None:
