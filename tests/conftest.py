@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import FAST, USUAL
 from tests.support.shared import SHARED, Answer, Kind, Say, Shared, Started
 
-# How long an example takes says nothing on a machine that others use as well.
-settings.register_profile("streamkit", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+# How long an example takes says nothing on a machine that others use as well. `make test` draws all examples; with `--no-broker`
+# (`make test-fast`) every test draws three fifths of its own.
+settings.register_profile(
+    "streamkit", max_examples=USUAL, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("streamkit-fast", settings.get_profile("streamkit"), max_examples=FAST)
 settings.load_profile("streamkit")
 
 
@@ -24,6 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-broker") and not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("streamkit-fast")  # before the tests are imported: they ask for their share of examples then
     # The engine first: the broker may be a container of it.
     config.stash[SHARED] = Shared(config, [Kind("docker", "Docker", _docker), Kind("real_broker", "real Kafka", _kafka)])
 

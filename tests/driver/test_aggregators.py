@@ -19,6 +19,7 @@ import streamkit as sk
 from streamkit.errors import AggregateError, StateError
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
+from tests.support.examples import examples
 from tests.support.reference import Gap, Grid, Hops, Seen
 from tests.support.reference_sliding import AnyWindow, Rolls, Slides, reference_of
 
@@ -174,7 +175,7 @@ def results(rig: Rig, topic: str = RESULTS) -> dict[tuple[str, int, int], dict[s
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-@settings(bounded, max_examples=12)
+@settings(bounded, max_examples=examples(12))
 @given(data=st.data(), chaos=actions, dying=st.lists(crashes, max_size=3), max_records=st.sampled_from([1, 2, 7, 1000]))
 def test_results_are_those_of_brute_force(
     name: str, data: st.DataObject, chaos: list[Action], dying: list[CrashIn], max_records: int

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import streamkit as sk
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
+from tests.support.examples import examples
 from tests.support.reference import Grid, Seen, chained, windowed
 
 BASE_MS = 1_586_937_600_000
@@ -95,7 +96,7 @@ def expected(records: list[Seen], first: Grid, second: Grid, partitions: int, *,
 
 @pytest.mark.parametrize("hop", HOPS)
 @pytest.mark.parametrize("name", FIRST)
-@settings(bounded, max_examples=20)
+@settings(bounded, max_examples=examples(20))
 @given(
     data=st.data(),
     chaos=actions,
@@ -120,7 +121,7 @@ def test_windows_over_results_of_windows_lose_nothing(
 
 
 @pytest.mark.parametrize("hop", HOPS)
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(25))
 @given(data=st.data(), chaos=actions, offset_ms=st.integers(0, 4), max_records=st.sampled_from([1, 3, 1000]))
 def test_on_a_finer_grid_than_the_first_results_do_not_depend_on_what_happened(
     hop: str, data: st.DataObject, chaos: list[Action], offset_ms: int, max_records: int

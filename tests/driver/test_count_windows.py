@@ -17,6 +17,7 @@ from streamkit.eventtime.watermark import MAX_TIMESTAMP, MIN_TIMESTAMP
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
 from tests.driver.test_windows import EVENTS, OUT_OF_ORDERNESS_MS, Event, append, inputs, milliseconds
+from tests.support.examples import examples
 from tests.support.reference import Seen, summary
 from tests.support.reference_timeless import Counted, Counting, counted
 
@@ -75,7 +76,7 @@ def state(rig: Rig) -> dict[Any, tuple[Any, ...]]:
     return {row.get("key"): (sorted(row.numbers), row.records, row.total) for row in rig.store("agg")}
 
 
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=examples(60))
 @given(
     data=st.data(),
     counting=countings,
@@ -99,7 +100,7 @@ def test_count_windows_are_those_of_the_log(
 
 
 @pytest.mark.parametrize("keyed", ["column", "globally"])
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(25))
 @given(data=st.data(), counting=countings, chaos=actions, max_records=st.sampled_from([1, 3, 1000]))
 def test_behind_a_repartition_topic_nothing_is_lost_twice_or_out_of_its_order(
     keyed: str, data: st.DataObject, counting: Counting, chaos: list[Action], max_records: int
@@ -136,7 +137,7 @@ def check_order(own: list[Seen], counting: Counting, windows: list[list[int]]) -
 
 
 @pytest.mark.parametrize("every", [None, "5ms", "record"], ids=str)
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(25))
 @given(
     data=st.data(),
     counting=countings,

@@ -13,6 +13,7 @@ import streamkit as sk
 from streamkit.kafka.memory import MemoryClient
 from streamkit.kafka.murmur2 import partition_for
 from tests.driver.explained import EVENTS, RESULTS, START, T0, Explained, facts, make_app, values
+from tests.support.examples import examples
 
 
 def test_the_partition_that_is_behind_is_named_with_what_would_close_the_window() -> None:
@@ -353,7 +354,7 @@ WINDOWS = (
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     st.sampled_from(("record", "column", "globally")),
     st.sampled_from(WINDOWS),

@@ -16,6 +16,7 @@ from streamkit.state import changelog
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
 from tests.driver.test_windows import EVENTS, Event, append, inputs
+from tests.support.examples import examples
 from tests.support.reference import summary
 from tests.support.reference_timeless import all_of_time
 
@@ -45,7 +46,7 @@ def told(rig: Rig, topic: str) -> dict[Any, list[tuple[Any, ...]]]:
 
 
 @pytest.mark.parametrize("keyed", ["column", "record-key", "globally"])
-@settings(bounded, max_examples=20)
+@settings(bounded, max_examples=examples(20))
 @given(
     data=st.data(),
     every=st.sampled_from([None, "5ms", "record"]),

@@ -16,6 +16,7 @@ from streamkit.kafka.client import TopicPartition
 from tests.driver.chaos import Action, CrashIn, bounded, crashes, end, play, restless
 from tests.driver.rig import Rig
 from tests.driver.test_parking import Event, append, everywhere, inputs, make_app, member, send, tasks_of, totals
+from tests.support.examples import examples
 from tests.support.reference import Grid, Seen, windowed
 
 
@@ -189,7 +190,7 @@ def test_a_session_of_the_group_that_a_transaction_could_outlive_is_refused_at_t
 
 
 @pytest.mark.parametrize("through_repartition", [False, True])
-@settings(bounded, max_examples=70)
+@settings(bounded, max_examples=examples(70))
 @given(
     records=inputs(),
     chaos=restless,

@@ -17,6 +17,7 @@ from streamkit.errors import DeclarationError, RetriableError
 from streamkit.kafka.client import TopicPartition
 from streamkit.runtime.alignment import MOST_WAIT_S, RELEASED_AFTER_S
 from tests.driver.rig import Rig
+from tests.support.examples import examples
 
 START_MS = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)
 A, B = sk.Topic("a", key=str), sk.Topic("b", key=str)
@@ -261,7 +262,7 @@ RECORDS = {1: 60, 10: 250}
 """By the number of records of a second."""
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.data())
 def test_whatever_happens_to_workers_the_results_are_those_without_it(data: st.DataObject) -> None:
     seen = Seen()

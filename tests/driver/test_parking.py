@@ -19,6 +19,7 @@ from streamkit.runtime.decide.resume import may_resume
 from streamkit.runtime.task import Task
 from tests.driver.chaos import Action, Append, Expire, Move, Settle, StepOne, bounded, play, restless
 from tests.driver.rig import Rig
+from tests.support.examples import examples
 from tests.support.reference import Grid, Seen, windowed
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -371,7 +372,7 @@ def inputs(draw: st.DrawFn) -> list[Seen]:
 
 
 @pytest.mark.parametrize("through_repartition", [False, True])
-@settings(bounded, max_examples=100)
+@settings(bounded, max_examples=examples(100))
 @given(records=inputs(), chaos=restless, max_records=st.sampled_from([1, 3, 1000]))
 def test_however_often_workers_come_and_go_the_results_are_those_of_the_reference(
     records: list[Seen], chaos: list[Action], max_records: int, *, through_repartition: bool

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamkit as sk
+from tests.support.examples import examples
 
 START_MS = 1_586_937_600_000
 
@@ -111,7 +112,7 @@ def outcome(
     ]
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.sampled_from(WINDOWS),
     st.sets(st.sampled_from(sorted(AGGREGATORS)), min_size=1, max_size=5),

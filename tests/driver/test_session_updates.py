@@ -15,6 +15,7 @@ import streamkit as sk
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
 from tests.driver.test_windows import EVENTS, OUT_OF_ORDERNESS_MS, Event, append, inputs, milliseconds
+from tests.support.examples import examples
 from tests.support.reference import Gap, sessions, summary
 
 Every = str | None
@@ -58,7 +59,7 @@ def kept(updates: list[tuple[str, tuple[Any, int], Row]]) -> dict[tuple[Any, int
 
 @pytest.mark.parametrize("every", [None, "5ms", "record"], ids=str)
 @pytest.mark.parametrize("name", GAPS)
-@settings(bounded, max_examples=20)
+@settings(bounded, max_examples=examples(20))
 @given(
     data=st.data(),
     chaos=actions,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import streamkit as sk
 from tests.driver.chaos import Action, actions, bounded, play
 from tests.driver.rig import Rig
+from tests.support.examples import examples
 
 BASE_MS = 1_577_836_800_000
 
@@ -81,7 +82,7 @@ def serial(sent: list[Sent]) -> Iterator[tuple[str, tuple[str, int], dict[str, A
             yield "named", (name, 0), {"number": number}
 
 
-@settings(bounded, max_examples=60)
+@settings(bounded, max_examples=examples(60))
 @given(
     shapes=st.lists(
         st.tuples(

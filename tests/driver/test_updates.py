@@ -17,6 +17,7 @@ from streamkit.errors import DeclarationError
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
 from tests.driver.test_windows import EVENTS, OUT_OF_ORDERNESS_MS, Event, append, inputs, milliseconds
+from tests.support.examples import examples
 from tests.support.reference import Grid, Hops, summary, windowed
 from tests.support.reference_sliding import AnyWindow, Rolls, Slides, reference_of
 
@@ -64,7 +65,7 @@ def told(rig: Rig, topic: str) -> dict[Key, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("every", [None, "5ms", "record"], ids=str)
 @pytest.mark.parametrize("name", GRIDS)
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(25))
 @given(data=st.data(), chaos=actions, dying=st.lists(crashes, max_size=3), max_records=st.sampled_from([1, 2, 7, 1000]))
 def test_the_last_update_is_the_final_result(
     name: str, every: Every, data: st.DataObject, chaos: list[Action], dying: list[CrashIn], max_records: int
@@ -88,7 +89,7 @@ def test_the_last_update_is_the_final_result(
             assert counts == list(range(1, len(values) + 1))
 
 
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(25))
 @given(data=st.data(), every=st.sampled_from(["record", None]))
 def test_of_one_partition_every_update_is_that_of_a_prefix(data: st.DataObject, every: Every) -> None:
     _, records = data.draw(inputs("column").filter(lambda drawn: drawn[0] == 1))

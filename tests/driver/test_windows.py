@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import streamkit as sk
 from tests.driver.chaos import Action, CrashIn, actions, bounded, crashes, end, play
 from tests.driver.rig import Rig
+from tests.support.examples import examples
 from tests.support.reference import NEVER, Gap, Grid, Hops, Reference, Seen, closed, summary
 from tests.support.reference_sliding import AnyWindow, Rolls, Slides, reference_of
 
@@ -170,7 +171,7 @@ def undisturbed(grid: AnyWindow, keyed: str, partitions: int, records: list[Seen
 
 @pytest.mark.parametrize("keyed", ["column", "record-key", "globally"])
 @pytest.mark.parametrize("name", GRIDS)
-@settings(bounded, max_examples=25)
+@settings(bounded, max_examples=examples(25))
 @given(data=st.data(), chaos=actions, dying=st.lists(crashes, max_size=3), max_records=st.sampled_from([1, 2, 7, 1000]))
 def test_windows_and_late_records_are_those_of_the_reference(
     name: str, keyed: str, data: st.DataObject, chaos: list[Action], dying: list[CrashIn], max_records: int

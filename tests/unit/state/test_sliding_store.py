@@ -20,6 +20,7 @@ from streamkit.state.functions import accumulator
 from streamkit.state.ordered import TimedColumn
 from streamkit.state.sliding_store import END, SlidingStore
 from streamkit.state.time_record import TimeRecord
+from tests.support.examples import examples
 
 SIZE = 5
 SINCE = -100
@@ -137,7 +138,7 @@ both_kinds = pytest.mark.parametrize("kind", ["sliding", "rolling"])
 
 
 @both_kinds
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(steps=drawn, cuts=st.integers(2, 4))
 def test_any_cut_gives_the_windows_of_the_definition_and_the_same_bits(kind: str, steps: list[Step], cuts: int) -> None:
     whole, cut = Played(kind), Played(kind)
@@ -164,7 +165,7 @@ def test_of_late_records_at_the_very_same_time_the_one_that_came_later_is_the_la
 
 
 @both_kinds
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(steps=drawn, commits=st.lists(st.booleans(), min_size=8, max_size=8))
 def test_what_is_read_back_goes_on_to_the_same_bits(kind: str, steps: list[Step], commits: list[bool]) -> None:
     straight, again = Played(kind), Played(kind)
