@@ -108,6 +108,21 @@ def test_a_stop_drains(api, bids_image, clean_kafka: Kafka):
         assert len(running.read(TOPICS.totals)) == 3  # nothing twice
 
 
+def test_extensions_that_cannot_be_loaded_are_gone_without(api, bids_image, clean_kafka: Kafka, tmp_path):
+    """As those of a wheel that was compiled beside a newer C library: its binaries are cut off here."""
+    cut = "find /opt/streamkit/lib/python3.11/site-packages/streamkit -name '*.abi3.so' -exec truncate --size 20 '{}' ';'"
+    (tmp_path / "Dockerfile").write_text(f"FROM {bids_image}\nUSER root\nRUN {cut}\nUSER 10001:10001\n")
+    image = "streamkit/bids-without:test"
+    build(api, tmp_path, image)
+    assert output(api, image, "--version") == f"streamkit {sk.__version__} (compiled: nothing)\n"
+    with service(app, image=image, kafka=clean_kafka, partitions=3, settings=QUICK) as running:
+        for number, bid in enumerate(SAMPLE):
+            running.send(TOPICS.bids, bid, key=bid.item, partition=number % 3)
+        assert len(running.read(TOPICS.totals, at_least=3)) == 3
+        told = [json.loads(line)["event"] for line in running.log(0).splitlines()]
+    assert any("_native is not there, so records are handled one by one" in event for event in told)
+
+
 @pytest.mark.timeout(240)
 def test_the_project_of_streamkit_new_becomes_an_image(api, bids_image, clean_kafka: Kafka, tmp_path):
     """With streamkit as an sdist of this tree, which is compiled there. What streamkit depends on is taken out of the image of
