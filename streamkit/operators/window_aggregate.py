@@ -65,17 +65,18 @@ class WindowAggregateOperator(AggregateOperator):
     def _add_at_once(self, batch: Batch, pane_ends: Int64s, since: Int64s | None, columns: dict[str, Column]) -> None:
         while len(batch):
             try:
-                changed = self.store.update(pane_ends, since, batch.keys, self._in_order(columns, batch))
+                self.store.update(pane_ends, since, batch.keys, self._in_order(columns, batch))
             except CannotAddError as error:
                 self._reject(batch, error.index, error.reason)
                 left = np.delete(np.arange(len(batch)), error.index)
                 batch, pane_ends, since = batch.take(left), pane_ends[left], None if since is None else since[left]
                 columns = {name: column.take(left) for name, column in columns.items()}
             else:
-                self._changed(changed)
+                if self._of_panes:
+                    self._changed(list(self.store.of_panes(pane_ends, since, batch.keys)))
                 return
 
-    def _changed(self, panes: list[tuple[PaneId, Keys]]) -> None:
+    def _changed(self, panes: Sequence[tuple[PaneId, Keys]]) -> None:
         for updates in self._of_panes:
             for pane, keys in panes:
                 updates.changed(pane, keys)
@@ -91,22 +92,34 @@ class WindowAggregateOperator(AggregateOperator):
     # ---- windows
 
     def _close_through(self, watermark: int) -> None:
-        closed: list[Entries] = []
-        rows = 0
+        if self._totals is None and not isinstance(self.window, CumulatingWindow):
+            self._close_panes(watermark)
+            return
         while (end := self._next_end()) is not None and self.window.closes_at(end) <= watermark:
-            entries = self._close(end)
-            if entries is not None:
-                closed.append(entries)
-                rows += len(entries)
+            self._close(end)
+            self.progress.closed_through = max(self.progress.closed_through, end)
+
+    def _close_panes(self, watermark: int) -> None:
+        """Of windows that are panes by themselves. With many partitions many small ones close at once, after a backlog: those are
+        handed on together."""
+        first = self.store.first_window_end
+        if first is None or self.window.closes_at(first) > watermark:
+            return
+        together: list[int] = []
+        rows = 0
+        for end in [pane.end for pane in self.store.panes if self.window.closes_at(pane.end) <= watermark]:
+            for updates in self._of_panes:
+                updates.closing(end)
+            together.append(end)
+            rows += self.store.size_of(end)
             self.progress.closed_through = max(self.progress.closed_through, end)
             if rows >= _TOGETHER_ROWS:
-                self._emit_closed(closed)
-                closed, rows = [], 0
-        self._emit_closed(closed)
+                self._emit_closed(self.store.close(*together))
+                together, rows = [], 0
+        self._emit_closed(self.store.close(*together))
 
-    def _emit_closed(self, closed: Sequence[Entries]) -> None:
-        """Oldest first. Many partitions close many small windows at once, after a backlog: their results go on together."""
-        for entries in Entries.in_a_row(closed):
+    def _emit_closed(self, entries: Entries | None) -> None:
+        if entries is not None:
             self._emit_results(entries)
 
     def _next_end(self) -> int | None:
@@ -116,23 +129,18 @@ class WindowAggregateOperator(AggregateOperator):
             return first
         return max(first, self.window.next_end(self.progress.closed_through)) if self.window.overlaps else first
 
-    def _close(self, end: int) -> Entries | None:
-        """The rows of a window that is over, to be handed on; None if it has none, or if they count on elsewhere and are handed
-        on here."""
+    def _close(self, end: int) -> None:
+        """Hands on the rows of a window that is over, and that count on elsewhere."""
         for updates in self._of_panes:
             updates.closing(end)
         if self._totals is not None:
-            entries = self._totals.window(end)
-            self._emit_closed([] if entries is None else [entries])
+            self._emit_closed(self._totals.window(end))
             self.store.drop_through(end)
-            return None
+            return
         entries = self.store.close(end)
-        if entries is None or not isinstance(self.window, CumulatingWindow):
-            return entries
-        self._emit_closed([entries])
-        if not self.window.ends_span(end):
+        self._emit_closed(entries)
+        if entries is not None and isinstance(self.window, CumulatingWindow) and not self.window.ends_span(end):
             self.store.roll(entries, self.window.next_end(end))
-        return None
 
     def _open_windows(self) -> Iterator[Entries]:
         if self._totals is None:
@@ -146,10 +154,11 @@ class WindowAggregateOperator(AggregateOperator):
             end = self.window.next_end(end)
 
     def _bounds(self, entries: Entries) -> tuple[Int64s, Int64s]:
-        if entries.ends is not None:
-            ends, places = np.unique(entries.ends, return_inverse=True)
-            starts = np.array([self.window.start_of(end) for end in ends.tolist()], np.int64)
-            return starts[places], entries.ends
+        ends = entries.ends
+        if ends is not None:
+            windows = np.flatnonzero(np.concatenate(([True], ends[1:] != ends[:-1])))
+            starts = [self.window.start_of(end) for end in ends[windows].tolist()]
+            return np.repeat(starts, np.diff(windows, append=len(ends))), ends
         end = entries.pane.end
         return repeated(self.window.start_of(end), len(entries)), repeated(end, len(entries))
 

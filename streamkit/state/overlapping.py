@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from streamkit.state.window_store import Entries, Pane, PaneId, WindowStore
+from streamkit.state.window_store import Entries, PaneId, Total, WindowStore
 
 
 class OverlappingTotals:
@@ -27,7 +27,7 @@ class OverlappingTotals:
         self._size_ms = size_ms
         self._offset_ms = offset_ms
         self._block: int | None = None
-        self._begun: Pane | None = None  # the panes of the block so far ...
+        self._begun: Total | None = None  # the panes of the block so far ...
         self._begun_through = 0  # ... up to this pane end
         self._ends: dict[int, Entries] = {}  # of the block before: pane end -> rows from it to the block's end, oldest first
 
@@ -56,7 +56,7 @@ class OverlappingTotals:
     def _total(self, window_end: int, parts: list[Entries]) -> Entries | None:
         if not parts:
             return None
-        total = Pane(self._store.accumulators, parts[0].keys, max(map(len, parts)))
+        total = Total(self._store.accumulators, parts[0].keys, max(map(len, parts)))
         for part in parts:
             total.merge(part)
         return total.entries(PaneId(window_end, window_end))
@@ -70,7 +70,7 @@ class OverlappingTotals:
         self._begun_through = self._offset_ms + block * self._size_ms
         ends: list[tuple[int, Entries]] = []
         for rows in reversed(self._regular(self._begun_through - self._size_ms, self._begun_through)):
-            total = Pane(self._store.accumulators, rows.keys, len(ends[-1][1]) if ends else 0)
+            total = Total(self._store.accumulators, rows.keys, len(ends[-1][1]) if ends else 0)
             total.merge(rows)
             if ends:
                 total.merge(ends[-1][1])
@@ -80,7 +80,7 @@ class OverlappingTotals:
     def _add_up(self, through: int) -> None:
         for rows in self._regular(self._begun_through, through):
             if self._begun is None:
-                self._begun = Pane(self._store.accumulators, rows.keys, len(rows))
+                self._begun = Total(self._store.accumulators, rows.keys, len(rows))
             self._begun.merge(rows)
         self._begun_through = through
 

@@ -35,11 +35,11 @@ def append(rig: Rig, partition: int, times: range, key: int | None = None) -> No
         rig.cluster.append("in", b'{"key":%d,"at":%d}' % (number if key is None else key, at), None, partition)
 
 
-def run(memory_limit_mb: int, ahead: int = 24_000) -> tuple[Rig, int, int]:
-    """Partition 0 has a new key every 25 ms of its time; partition 1 comes as far with four times the records."""
+def run(memory_limit_mb: int, ahead: int = 28_000) -> tuple[Rig, int, int]:
+    """Partition 0 has a new key every 25 ms of its time; partition 1 comes as far with three times the records."""
     rig = Rig(joined_app(), {"in": 2, "out": 1}, until_end=True, memory_limit_mb=memory_limit_mb, max_records=500)
     append(rig, 0, range(0, 25 * ahead, 25))
-    append(rig, 1, range(0, 25 * ahead, 6), key=-1)
+    append(rig, 1, range(0, 25 * ahead, 8), key=-1)
     rig.join("a")
     most = steps = 0
     while not rig.processes["a"].worker.finished:
@@ -57,7 +57,7 @@ def test_partitions_that_run_ahead_wait_before_the_limit_and_go_on_after():
     assert most_free > 1_050_000  # it would have come to the limit of the next run
     held, most, found = run(1)
     assert most < 1_000_000
-    assert found == results > 24_000
+    assert found == results > 28_000
     high = held.events.of("memory-high")
     assert high
     assert high[0]["partitions"] == ["in-0"]

@@ -99,7 +99,7 @@ def test_the_bounds_of_a_window_are_encoded_once_for_its_results() -> None:
 
 def test_small_windows_that_close_at_once_are_handed_on_together() -> None:
     found = calls_with("record-key", RECORDS, minutes=10)
-    assert found["/operators/window_aggregate.py:WindowAggregateOperator._close"] >= 9
+    assert found["/state/window_store.py:WindowStore._drop"] >= 9
     assert found["/serdes/json_columns.py:columns_to_json.<locals>.encode_columns"] == 1
 
 

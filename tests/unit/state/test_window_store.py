@@ -17,6 +17,7 @@ from streamkit.record.schema import Kind
 from streamkit.state.accumulators import CannotAddError
 from streamkit.state.blocks import decode_block
 from streamkit.state.changelog import REWRITE_SLACK_ROWS, BlockChangelog
+from streamkit.state.footprint import footprint
 from streamkit.state.functions import accumulator
 from streamkit.state.key_index import IntKeys, KeySet, ObjectKeys
 from streamkit.state.time_record import TimeRecord
@@ -140,6 +141,53 @@ def test_objects_refuse_text_in_a_sum() -> None:
     assert len(store) == 0
 
 
+@given(st.lists(st.tuples(INT_RECORDS, st.integers(0, 3)), max_size=12), st.sampled_from([5, None]))
+def test_slots_of_closed_windows_are_given_to_others(
+    steps: list[tuple[list[tuple[int, int, int | None]], int]], five: int | None
+) -> None:
+    """Windows close in the middle, and others take the place of their rows."""
+    store, expected = new_store(), dict[tuple[int, Any], list[tuple[int, Any, int | None]]]()
+    for turn, (records, closing) in enumerate(steps):
+        moved = [(end + 30 * turn, five if key == 5 else key, value) for end, key, value in records]
+        add(store, moved)
+        for record in moved:
+            expected.setdefault(record[:2], []).append(record)
+        ends = sorted({end for end, _ in expected})[:closing]
+        closed = store.close(*ends)
+        assert len(closed or ()) == sum(end in ends for end, _ in expected)
+        expected = {entry: of for entry, of in expected.items() if entry[0] not in ends}
+        assert contents(store) == reference([record for of in expected.values() for record in of])
+        assert store.first_window_end == min((end for end, _ in expected), default=None)
+
+
+def test_rows_of_several_windows_are_closed_together_each_with_its_end() -> None:
+    store = new_store()
+    records: list[tuple[int, Any, int | None]] = [(20, 1, 5), (10, 7, 3), (10, 1, 4), (30, 7, 2)]
+    add(store, records)
+    closed = store.close(10, 15, 20)
+    assert closed is not None
+    assert closed.ends is not None
+    assert sorted(zip(closed.ends.tolist(), closed.keys, closed.cells[0][0].tolist(), strict=True)) == [
+        (10, 1, 1),
+        (10, 7, 1),
+        (20, 1, 1),
+    ]
+    assert contents(store) == reference(records[3:])
+    assert store.close(10, 20) is None
+
+
+def test_what_a_store_grew_to_is_given_back() -> None:
+    store = WindowStore([accumulator("sum", Kind.INT, nullable=False)])
+    many = np.arange(200_000, dtype=np.int64)
+    for end in (10, 20, 30):
+        store.update(np.full(len(many), end), None, many, [ints(many.tolist())])
+        before = footprint(store)
+        store.close(end)
+        store.update(np.full(5, end + 10), None, many[:5], [ints([1] * 5)])
+    assert before > 10_000_000 > 100 * footprint(store)
+    assert contents(store) == {(40, key): (1,) for key in range(5)}
+
+
 # ---- changelog
 
 
@@ -177,8 +225,16 @@ def restored(records: list[tuple[bytes, bytes | None]], closed_through: int) -> 
     return store, reader
 
 
-@given(st.lists(st.tuples(MIXED_RECORDS, st.booleans()), max_size=8))
-def test_restore_gives_back_what_was_committed(steps: list[tuple[list[tuple[int, Any, int]], bool]]) -> None:
+@given(
+    st.lists(st.tuples(st.one_of(MIXED_RECORDS, INT_RECORDS), st.booleans()), max_size=8),
+    st.sampled_from([0, REWRITE_SLACK_ROWS]),
+)
+def test_restore_gives_back_what_was_committed(steps: list[tuple[list[tuple[int, Any, int]], bool]], slack: int) -> None:
+    with patch("streamkit.state.changelog.REWRITE_SLACK_ROWS", slack):
+        restore_gives_back(steps)
+
+
+def restore_gives_back(steps: list[tuple[list[tuple[int, Any, int]], bool]]) -> None:
     store, writer, log, closed = new_store(), changelog(), Log(), 0
     for records, close in steps:
         add(store, [record for record in records if record[0] > closed])
