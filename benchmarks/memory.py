@@ -2,8 +2,8 @@
 
 An entry is a key in a window (of sessions: a session). Counted is the state of the task as `streamkit.state.footprint` walks it:
 keys and their index, cells, what is marked as changed, the directory of the changelog's blocks; and beside it what the process
-grew by, the changelog records on their way and the embedded broker's copy of them included. Arrays grow by doubling, so it is
-told for several sizes. (A bar: at most 200 bytes per window entry.)
+grew by, the changelog records that the embedded broker keeps and what the allocator has not given back included. Arrays have room
+to grow, so it is told for several sizes. (A bar: at most 200 bytes per window entry; tests/unit/state/test_bytes_per_entry.py.)
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ CASES = (
     Case("text key, count/sum/max, tumbling", str, lambda: sk.tumbling("1d"), NUMBERS),
     Case("int key, count, tumbling", int, lambda: sk.tumbling("1d"), {"count": sk.count()}),
     Case("int key, count/sum/max, session", int, lambda: sk.session("1h"), NUMBERS),
+    Case("text key, count/sum/max, session", str, lambda: sk.session("1h"), NUMBERS),
     Case("int key, collect of 1 text, tumbling", int, lambda: sk.tumbling("1d"), {"texts": sk.collect("text", limit=5)}),
 )
 

@@ -47,8 +47,8 @@ _MADE_EXACT = {tuple, _Exact}
 _NAN = float("nan")  # one key, though it does not equal itself
 
 
-MANY_TEXTS = 16_384
-"""From so many on a table of texts is faster than a dict, in batches of a thousand and more."""
+MANY_TEXTS = 8_192
+"""From so many on a table of texts is faster than a dict, in batches of a thousand and more, and its memory counts."""
 
 
 class ObjectKeys:

@@ -39,10 +39,11 @@ class Texts:
     """A column of texts as words: the first words of all, the second of all, ..., and how many each has; what is behind its last
     is 0."""
 
-    __slots__ = ("widths", "words")
+    __slots__ = ("least", "widths", "words")
 
-    def __init__(self, words: list[Words], widths: Int64s) -> None:
-        self.words, self.widths = words, widths
+    def __init__(self, words: list[Words], widths: Int64s, least: int) -> None:
+        """``least``: each has so many words, or more."""
+        self.words, self.widths, self.least = words, widths, least
 
     @classmethod
     def of(cls, column: list[Any]) -> Texts | None:
@@ -50,7 +51,7 @@ class Texts:
         if not set(map(type, column)) <= {str}:
             return None
         if not column:
-            return cls([], np.zeros(0, np.int64))
+            return cls([], np.zeros(0, np.int64), 0)
         joined: str = "".join(column)
         parts: list[Any] = column if joined.isascii() else [text.encode("utf-8", "surrogatepass") for text in column]
         data = joined.encode() if parts is column else b"".join(parts)
@@ -65,11 +66,11 @@ class Texts:
         for start in range(0, longest + 1, 8):
             word = from_any_byte[begins + start].astype(np.uint64, copy=False)
             if start + 8 > shortest:
-                here = np.clip(lengths - start, -1, 8)
+                here = np.maximum(np.minimum(lengths - start, 8), -1)
                 word &= _KEPT[here]
                 word |= _ENDS[here]
             words.append(word)
-        return cls(words, (lengths >> 3) + 1)
+        return cls(words, (lengths >> 3) + 1, (shortest >> 3) + 1)
 
     def __len__(self) -> int:
         return len(self.widths)
@@ -85,7 +86,7 @@ class Texts:
 
     def take(self, at: Int64s) -> Texts:
         """Those at these positions."""
-        return Texts([word[at] for word in self.words], self.widths[at])
+        return Texts([word[at] for word in self.words], self.widths[at], self.least)
 
     def in_a_row(self) -> Words:
         """All words of the first, all of the second, ..."""
@@ -137,7 +138,8 @@ class TextTable:
         here = self._begins[slots]
         same = np.ones(len(texts), bool)
         for number, word in enumerate(texts.words):
-            same &= (self._arena[here + number] == word) | (texts.widths <= number)
+            equal = self._arena[here + number] == word
+            same &= equal if number < texts.least else equal | (texts.widths <= number)
         differ: npt.NDArray[np.bool_] = ~same & (slots >= 0)
         return differ
 
@@ -200,7 +202,7 @@ class TextTable:
             word = self._arena[begins + number]
             word[widths <= number] = 0
             words.append(word)
-        return Texts(words, widths)
+        return Texts(words, widths, 1)
 
     def _claim(self, places: Int64s, slots: Int64s) -> None:
         """Enters slots of different texts: of several that want one place the last written wins it."""

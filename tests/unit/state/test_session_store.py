@@ -171,21 +171,6 @@ def test_many_sessions_that_come_and_go_are_those_of_their_keys(make: Callable[[
     assert footprint(store) < 3_000_000  # the keys that have been are tens of thousands
 
 
-@pytest.mark.parametrize("key", ["int", "text"])
-@pytest.mark.parametrize("count", [100_000, 131_000, 140_000])
-def test_a_session_takes_at_most_200_bytes_with_its_key(key: str, count: int) -> None:
-    store = SessionStore([accumulator(name, Kind.INT, nullable=False) for name in ("count", "sum", "max")], GAP)
-    writer = BlockChangelog("s", "f", store.accumulators, "a", shared_slots=True)
-    for start in range(0, count, 2_000):
-        keys = np.arange(start, min(start + 2_000, count)) * 7_919
-        named = keys if key == "int" else [f"customer-{number % 10**6:06}" for number in keys.tolist()]
-        ones = Column(np.ones(len(keys), np.int64), None, Kind.INT)
-        store.update(np.zeros(len(keys), np.int64), named, [ones, ones, ones], refuse_nothing)
-        list(writer.collect(store, time_record(-1)))
-    assert len(store) == count
-    assert footprint(store, writer) / count <= 200
-
-
 def refuse_nothing(index: int, reason: str) -> NoReturn:
     raise AssertionError((index, reason))
 

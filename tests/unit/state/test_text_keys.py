@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamkit.state import text_keys
 from streamkit.state.footprint import footprint
-from streamkit.state.key_index import MANY_TEXTS, ObjectKeys
+from streamkit.state.key_index import ObjectKeys
 from streamkit.state.key_numbers import KeyNumbers
 from streamkit.state.text_keys import LONGEST, Texts, TextTable
 
@@ -21,7 +21,8 @@ alike = st.text(st.sampled_from("a\0ÿ\x7f"), max_size=18)
 texts = st.one_of(
     alike, st.text(st.characters(), max_size=30), st.sampled_from(["", "a", "a\0", "ä", "\ud800", "𐀀", "\ud800\udc00"])
 )
-MANY = [f"customer-{number}" for number in range(MANY_TEXTS)]
+COUNT = 16_384
+MANY = [f"customer-{number}" for number in range(COUNT)]
 
 
 @given(st.lists(st.lists(texts, max_size=40), max_size=6), st.lists(texts, max_size=40))
@@ -76,17 +77,17 @@ def grown() -> ObjectKeys:
 def test_what_is_no_short_text_is_a_key_beside_many_texts(other: Any) -> None:
     keys = grown()
     assert keys.find([other, "customer-7", other]).tolist() == [-1, 7, -1]
-    assert keys.slots(["customer-7", other, "new"]).tolist() == [7, MANY_TEXTS, MANY_TEXTS + 1]
-    assert keys.find([other, "customer-7", "newer"]).tolist() == [MANY_TEXTS, 7, -1]
+    assert keys.slots(["customer-7", other, "new"]).tolist() == [7, COUNT, COUNT + 1]
+    assert keys.find([other, "customer-7", "newer"]).tolist() == [COUNT, 7, -1]
     assert keys.keys() == [*MANY, other, "new"]
-    assert keys.keys_at(np.array([MANY_TEXTS, 2])) == [other, "customer-2"]
-    assert keys.slots(["newer"]).tolist() == [MANY_TEXTS + 2]
+    assert keys.keys_at(np.array([COUNT, 2])) == [other, "customer-2"]
+    assert keys.slots(["newer"]).tolist() == [COUNT + 2]
 
 
 def test_the_longest_text_that_is_taken() -> None:
     keys, longest = grown(), "é" * (LONGEST // 2) + "x"
-    assert keys.slots([longest, "", longest]).tolist() == [MANY_TEXTS, MANY_TEXTS + 1, MANY_TEXTS]
-    assert keys.keys_at(np.array([MANY_TEXTS])) == [longest]
+    assert keys.slots([longest, "", longest]).tolist() == [COUNT, COUNT + 1, COUNT]
+    assert keys.keys_at(np.array([COUNT])) == [longest]
     assert isinstance(keys._texts, TextTable)
 
 
@@ -96,7 +97,7 @@ def test_a_str_of_another_class_is_found_as_the_text_that_it_equals() -> None:
 
     keys = grown()
     assert keys.find([Name("customer-3")]).tolist() == [3]
-    assert keys.slots([Name("customer-3"), Name("no")]).tolist() == [3, MANY_TEXTS]
+    assert keys.slots([Name("customer-3"), Name("no")]).tolist() == [3, COUNT]
 
 
 def test_keys_that_are_taken_back_leave_no_trace() -> None:
@@ -112,8 +113,8 @@ def test_an_arena_of_more_words_than_four_bytes_can_count() -> None:
     with patch.object(text_keys, "_INT32", 20_000):
         keys = grown()
         assert keys.keys_at(np.array([5, 16_000])) == ["customer-5", "customer-16000"]
-        assert keys.find(MANY).tolist() == list(range(MANY_TEXTS))
-        assert keys.slots(["b"]).tolist() == [MANY_TEXTS]
+        assert keys.find(MANY).tolist() == list(range(COUNT))
+        assert keys.slots(["b"]).tolist() == [COUNT]
 
 
 def test_many_texts_take_a_third_of_what_a_dict_takes() -> None:
@@ -127,8 +128,8 @@ def test_many_texts_take_a_third_of_what_a_dict_takes() -> None:
 
 def test_numbers_of_many_texts_are_theirs_until_they_are_forgotten() -> None:
     numbers = KeyNumbers()
-    assert numbers.of(MANY).tolist() == list(range(MANY_TEXTS))
-    assert numbers.of(["b", *MANY[:2]]).tolist() == [MANY_TEXTS, 0, 1]
-    assert numbers.keys(np.array([MANY_TEXTS, 3])) == ["b", "customer-3"]
-    assert numbers.keep(np.array([MANY_TEXTS, 3, 3])).tolist() == [1, 0, 0]
+    assert numbers.of(MANY).tolist() == list(range(COUNT))
+    assert numbers.of(["b", *MANY[:2]]).tolist() == [COUNT, 0, 1]
+    assert numbers.keys(np.array([COUNT, 3])) == ["b", "customer-3"]
+    assert numbers.keep(np.array([COUNT, 3, 3])).tolist() == [1, 0, 0]
     assert numbers.keys(np.array([1, 0])) == ["b", "customer-3"]
