@@ -39,7 +39,7 @@ def test_a_call_that_never_returns_is_left_behind_in_time():
     started = time.monotonic()
     with pytest.raises(NeverReturnedError):
         bounded(ever.wait, 0.2, "a call")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30  # long for a busy machine, short beside for ever
     (left,) = [thread for thread in threading.enumerate() if thread.name == "a call"]
     assert left.daemon  # the process can end without it
     ever.set()
