@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def sources() -> list[Path]:
     return [path for part in ("runtime", "ops") for path in sorted((PACKAGE / part).rglob("*.py")) if path.name != "events.py"]
 
 
+@cache
 def told() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sources():
