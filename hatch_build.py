@@ -20,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = {
     "streamkit.kafka.confluent._native": "streamkit/kafka/confluent/native",
     "streamkit.serdes._columns": "streamkit/serdes/native",
+    "streamkit.state._entries": "streamkit/state/native",
 }
 VARIABLE = "STREAMKIT_BUILD_NATIVE"
 

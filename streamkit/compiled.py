@@ -5,6 +5,7 @@
 
     streamkit.kafka.confluent._native   records between librdkafka and Python by columns    (kafka/confluent/native/)
     streamkit.serdes._columns           JSON from and to columns                            (serdes/native/)
+    streamkit.state._entries            the table of an aggregation's int keys              (state/native/)
 """
 
 from __future__ import annotations

@@ -20,7 +20,11 @@ from streamkit.cli.topology import topology
 from streamkit.errors import KafkaError, StreamkitError
 
 EXIT_CODES = in_words()
-COMPILED = {"kafka": "streamkit.kafka.confluent._native", "serdes": "streamkit.serdes._columns"}
+COMPILED = {
+    "kafka": "streamkit.kafka.confluent._native",
+    "serdes": "streamkit.serdes._columns",
+    "state": "streamkit.state._entries",
+}
 """What `--version` calls them."""
 
 commands = typer.Typer(

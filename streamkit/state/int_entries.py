@@ -1,16 +1,17 @@
 """Slots of the int keys of all panes of a store: one vectorised open-addressing table of (pane, key).
 
 So a batch is looked up at once, however many panes its records fall into, and a pane of few keys costs nothing by itself (a table
-for each took 50 us to make, fill and close).
+for each took 50 us to make, fill and close). The compiled native/entries.c does it key by key: 6 ns each, 150 with numpy.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from streamkit import compiled
 from streamkit.state.slots import SlotPool, Slots, fitted
 
 Int64s = npt.NDArray[np.int64]
@@ -25,6 +26,32 @@ _NOWHERE = -(2**63)
 """The pane of a slot that nothing is in."""
 
 
+class Native(Protocol):
+    """The compiled module."""
+
+    @staticmethod
+    def enter(
+        panes: Int64s,
+        keys: Int64s,
+        found: Slots,
+        table: Any,
+        slot_panes: Int64s,
+        slot_keys: Int64s,
+        free: Slots,
+        shift: int,
+        start: int,
+        /,
+    ) -> tuple[int, int]:
+        """Looks pairs up from ``start`` on, and enters those that are not there into free slots, while there are any.
+
+        Gives where it came to, and how many it took.
+        """
+        ...
+
+
+NATIVE: Final = cast("Native | None", compiled.load("streamkit.state._entries"))
+
+
 class IntEntries:
     """Linear probing at a load of at most one half.
 
@@ -33,10 +60,11 @@ class IntEntries:
     places are taken, the table is made anew from the slots in use.
     """
 
-    __slots__ = ("_bits", "_keys", "_panes", "_places", "_pool", "_table", "_used")
+    __slots__ = ("_bits", "_keys", "_native", "_panes", "_places", "_pool", "_table", "_used")
 
-    def __init__(self, pool: SlotPool) -> None:
+    def __init__(self, pool: SlotPool, native: Native | None = NATIVE) -> None:
         self._pool = pool
+        self._native = native
         self._keys = fitted(np.empty(0, np.int64), max(pool.capacity, 1), initial=None)
         self._panes = fitted(np.empty(0, np.int64), max(pool.capacity, 1), initial=_NOWHERE)
         self._places = np.empty(max(pool.capacity, 1), np.int32)
@@ -57,6 +85,8 @@ class IntEntries:
 
     def slots(self, panes: Int64s, keys: Int64s) -> tuple[Slots, Slots]:
         """The slot of each pair, and the slots that were taken for those that were not there."""
+        if self._native is not None:
+            return self._entered(self._native, np.ascontiguousarray(panes), np.ascontiguousarray(keys))
         places = self._hash(panes, keys)
         found = self._table[places].astype(np.int64, copy=False)
         todo = np.flatnonzero(~self._are(found, panes, keys))
@@ -93,6 +123,25 @@ class IntEntries:
         same &= self._panes[slots] == panes
         same &= slots >= 0
         return same
+
+    def _entered(self, native: Native, panes: Int64s, keys: Int64s) -> tuple[Slots, Slots]:
+        found = np.empty(len(keys), np.int64)
+        taken: list[Slots] = []
+        done = 0
+        while True:
+            room = max(len(self._table) // 2 - self._used, 0)
+            done, count = native.enter(
+                panes, keys, found, self._table, self._panes, self._keys, self._pool.free[:room], int(self._bits), done
+            )
+            self._used += count
+            taken.append(self._pool.take(count))
+            if done == len(keys):
+                return found, np.concatenate(taken)
+            if count == room:
+                self._enter_all(3)
+            else:
+                self._pool.grow(1)
+                self._follow_pool()
 
     def _probe(self, panes: Int64s, keys: Int64s, places: Int64s, found: Slots, todo: Int64s) -> Slots:
         taken: list[Slots] = []

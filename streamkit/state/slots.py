@@ -30,12 +30,20 @@ class SlotPool:
         """Whether so much is free that those in use should be put together, and `packed` told."""
         return self.capacity >= _SPARSE_FROM and 8 * len(self._free) > self.capacity
 
+    @property
+    def free(self) -> Slots:
+        """Those that `take` gives next, in order, before the pool grows."""
+        return self._free
+
+    def grow(self, least: int) -> None:
+        """By so many slots at least."""
+        more = max(least, _FIRST_CAPACITY, self.capacity // 8, self._expected)
+        self._free = np.concatenate((self._free, np.arange(self.capacity, self.capacity + more)))
+        self.capacity += more
+
     def take(self, count: int) -> Slots:
-        missing = count - len(self._free)
-        if missing > 0:
-            more = max(missing, _FIRST_CAPACITY, self.capacity // 8, self._expected)
-            self._free = np.concatenate((self._free, np.arange(self.capacity, self.capacity + more)))
-            self.capacity += more
+        if count > len(self._free):
+            self.grow(count - len(self._free))
         taken, self._free = self._free[:count], self._free[count:]
         return taken
 

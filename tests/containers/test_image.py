@@ -24,7 +24,7 @@ from tests.support.docker.images import build
 LIMIT_MB = 500
 REQUIRE = {"STREAMKIT_NATIVE": "require"}
 """A service that cannot use the compiled extensions then ends with an error."""
-COMPILED = f"streamkit {sk.__version__} (compiled: kafka, serdes)\n"
+COMPILED = f"streamkit {sk.__version__} (compiled: kafka, serdes, state)\n"
 
 
 @pytest.fixture

@@ -22,7 +22,11 @@ pytestmark = pytest.mark.timeout(600)  # an environment is made, and packages ma
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 HELP_S, VERSION_S = 0.25, 0.6
-EXTENSIONS = {"streamkit/kafka/confluent/_native.abi3.so", "streamkit/serdes/_columns.abi3.so"}
+EXTENSIONS = {
+    "streamkit/kafka/confluent/_native.abi3.so",
+    "streamkit/serdes/_columns.abi3.so",
+    "streamkit/state/_entries.abi3.so",
+}
 NO_COMPILER = "/no/compiler"
 OLD = b"compiled of other sources"
 
@@ -189,7 +193,7 @@ class TestExtensions:
         assert not list(sources.glob("build*"))
         code = "from streamkit.cli import main; main()"
         done = _call(sys.executable, "-c", code, "--version", cwd=sources, PYTHONPATH=str(sources), STREAMKIT_NATIVE="require")
-        assert "(compiled: kafka, serdes)" in done.stdout
+        assert "(compiled: kafka, serdes, state)" in done.stdout
 
     @pytest.mark.parametrize("variables", [{"CC": NO_COMPILER}, {"STREAMKIT_BUILD_NATIVE": "off"}])
     def test_an_editable_install_without_them_removes_old_ones(self, sources, variables):
@@ -223,7 +227,7 @@ class TestInstalled:
         )
 
     def test_its_version_says_what_is_compiled(self, empty, tmp_path):
-        assert empty.run("streamkit", "--version", cwd=tmp_path).stdout.endswith(" (compiled: kafka, serdes)\n")
+        assert empty.run("streamkit", "--version", cwd=tmp_path).stdout.endswith(" (compiled: kafka, serdes, state)\n")
 
     @pytest.mark.parametrize("argument,limit_s", [("--help", HELP_S), ("--version", VERSION_S)])
     def test_help_is_there_at_once(self, empty, tmp_path, argument, limit_s):
