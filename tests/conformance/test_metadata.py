@@ -26,7 +26,7 @@ def test_a_new_topic_is_listed_and_described(world: World):
 
 
 def test_a_description_has_the_defaults_that_the_engine_checks(world: World):
-    topic = world.topic()
+    topic = world.topic(config={})
     info = world.admin.describe_topics([topic], PATIENCE_S)[topic]
     assert info is not None
     expected = {

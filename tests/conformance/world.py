@@ -236,8 +236,10 @@ class World:
         return f"conformance-{self._run}-{what}-{next(self._numbers)}"
 
     def topic(self, partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
+        """Kept for ever, unless it says otherwise: tests write times of 1970, which a broker deletes when it next looks."""
         name = self.name("topic")
-        self.admin.create_topics([NewTopic(name, partitions, config=config or {})], PATIENCE_S)
+        kept = {"retention.ms": "-1"} if config is None else config
+        self.admin.create_topics([NewTopic(name, partitions, config=kept)], PATIENCE_S)
         self.await_leaders(name, partitions)
         return name
 
