@@ -227,9 +227,6 @@ def test_a_closed_producer_says_so(classic, way):
         producer.produce_many("t", [b"v"], [None], 0, NOW)
 
 
-# ---- what fails ----------------------------------------------------------------------------------------------------
-
-
 def what(error: KafkaError) -> tuple[Any, ...]:
     """All but its words: they name the producer, and librdkafka's `produce` says once more that it could not."""
     return type(error), error.code, error.call, *(getattr(error, name, None) for name in ("topic", "partition", "key"))
@@ -306,9 +303,6 @@ def test_what_an_abort_takes_back_is_no_failure_of_the_next_transaction(classic,
     assert [row[2] for row in rows] == [b"committed"]
 
 
-# ---- seeks, pauses, rebalances ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("way", BOTH)
 def test_seeks_and_pauses_while_records_flow_give_what_they_say(kafka, way):
     topic = kafka.topic(3)
@@ -318,7 +312,6 @@ def test_seeks_and_pauses_while_records_flow_give_what_they_say(kafka, way):
     tps = placed(consumer, listener, 3)
     wanted = dict.fromkeys(tps, 0)
     paused: set[TopicPartition] = set()
-    reached: set[TopicPartition] = set()
     for step in range(400):
         polled = consumer.poll(37, 0.05)
         for batch in polled.batches:
@@ -326,7 +319,6 @@ def test_seeks_and_pauses_while_records_flow_give_what_they_say(kafka, way):
             assert batch.offsets().tolist() == list(range(wanted[batch.tp], wanted[batch.tp] + len(batch)))
             assert batch.values() == [b"%d" % offset for offset in batch.offsets().tolist()]
             wanted[batch.tp] = batch.next_offset
-        reached |= {tp for tp, end in polled.ends.items() if end >= 3_000}
         tp = tps[step % 3]
         if step % 7 == 3:
             wanted[tp] = step * 5 if step % 2 else 2_900
@@ -435,9 +427,6 @@ def test_a_topic_that_is_made_anew_is_read_from_its_start(kafka, way):
     assert [row[2] for row in again.rows[tp]] == [b"%d" % i for i in range(100, 120)]
 
 
-# ---- lifetimes -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("how", ["close", "drop", "drop with a batch", "close before it has joined"])
 def test_a_consumer_goes_in_time_whatever_it_had_fetched(kafka, how):
     """librdkafka waits for what is held of it, so what we hold has to be let go of first."""
@@ -470,6 +459,26 @@ def test_a_consumer_goes_in_time_whatever_it_had_fetched(kafka, how):
     thread.join(30)
     assert not thread.is_alive(), "it waits for ever"
     assert held or how.startswith("close before")
+
+
+@pytest.mark.parametrize("way", BOTH)
+def test_a_listener_that_commits_as_the_consumer_closes_may_ask_for_headers(kafka, way):
+    topic = kafka.topic()
+    fill(kafka.producer(way), topic, 0, rounds=1)
+    batches: list[Any] = []
+    asked: list[Headers | None] = []
+
+    class Committing(Listener):
+        def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+            super().on_revoked(partitions)
+            asked.extend(batches[0].headers(np.array([2, 3], np.int64)))
+
+    consumer, listener = kafka.clients[way].consumer(f"g-{uuid.uuid4().hex[:12]}"), Committing()
+    consumer.subscribe([topic], listener)
+    placed(consumer, listener, 1)
+    poll_until(lambda: bool(batches), lambda: batches.extend(consumer.poll(100, 0.1).batches))
+    consumer.close()
+    assert asked == HEADERS[2:4]
 
 
 def test_headers_of_a_batch_whose_consumer_is_closed_are_gone_and_its_other_columns_are_not(classic):

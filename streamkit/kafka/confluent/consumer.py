@@ -113,8 +113,10 @@ class GroupConsumer:
         return group_metadata.decode(self._consumer.consumer_group_metadata())
 
     def close(self) -> None:
-        self._fetch.close()
+        """What is still held of librdkafka goes when it destroys the client, behind the callbacks: a listener that commits in
+        one may want headers of records that it was given before."""
         self._consumer.close()
+        self._fetch.close()
         if self._fetch.raised:
             raise self._fetch.raised.pop(0)
 

@@ -288,5 +288,5 @@ class Fetch:
         self._unplaced = True
 
     def close(self) -> None:
-        """Before the consumer is closed."""
+        """With the consumer, before or behind it."""
         self._intake.close()

@@ -64,7 +64,7 @@ class Intake(Protocol):
         ...
 
     def close(self) -> None:
-        """Before the consumer is closed."""
+        """With the consumer, before or behind it."""
         ...
 
 

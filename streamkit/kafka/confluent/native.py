@@ -41,7 +41,7 @@ class Kept(Protocol):
 
 
 class Reader(Protocol):
-    """The records of a consumer's partitions. `close` comes before the consumer's."""
+    """The records of a consumer's partitions, until it is closed."""
 
     def take(self, topic: str, partition: int, /) -> None:
         """From now on the partition delivers here, until its fetcher is stopped."""
