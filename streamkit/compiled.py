@@ -18,6 +18,11 @@ from typing import Any, Final
 from streamkit.errors import ConfigError
 
 VARIABLE: Final = "STREAMKIT_NATIVE"
+PARTS: Final = {
+    "kafka": "streamkit.kafka.confluent._native",
+    "serdes": "streamkit.serdes._columns",
+    "state": "streamkit.state._entries",
+}
 _CHOICES: Final = ("auto", "off", "require")
 
 logger = logging.getLogger("streamkit")
@@ -37,6 +42,11 @@ def load(module: str) -> Any | None:
             raise ConfigError(f"{VARIABLE}=require, but {module} cannot be loaded: {error}") from error
         logger.info("%s is not there, so records are handled one by one: %s", module, error)
         return None
+
+
+def loaded() -> list[str]:
+    """The parts that are used in this process."""
+    return [part for part, module in PARTS.items() if load(module) is not None]
 
 
 def required() -> bool:

@@ -20,12 +20,6 @@ from streamkit.cli.topology import topology
 from streamkit.errors import KafkaError, StreamkitError
 
 EXIT_CODES = in_words()
-COMPILED = {
-    "kafka": "streamkit.kafka.confluent._native",
-    "serdes": "streamkit.serdes._columns",
-    "state": "streamkit.state._entries",
-}
-"""What `--version` calls them."""
 
 commands = typer.Typer(
     name="streamkit",
@@ -57,8 +51,7 @@ def _version() -> str:
     """With the compiled parts that can be loaded here."""
     from streamkit import __version__, compiled
 
-    loaded = [part for part, module in COMPILED.items() if compiled.load(module) is not None]
-    return f"streamkit {__version__} (compiled: {', '.join(loaded) or 'nothing'})"
+    return f"streamkit {__version__} (compiled: {', '.join(compiled.loaded()) or 'nothing'})"
 
 
 def run_command_line() -> None:

@@ -21,6 +21,7 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType({
     "call": "the client call",
     "changelogs": "of a task that is being restored, each with the `position` that is reached and its `end`",
     "code": "exit code of the process; negative: the signal that killed it",
+    "compiled": "the compiled parts in use: all are kafka, serdes and state; without one of them it is slower",
     "deaths": "how often it has died",
     "end": "of the log",
     "error": "what went wrong, in a sentence",
@@ -97,7 +98,7 @@ EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
         "topics-created": Event(
             "info", "internal topics were missing and are there now; with `--create-topics` also others", ("topics",)
         ),
-        "started": Event("info", "the group is joined; partitions are still to come", ("kafka",)),
+        "started": Event("info", "the group is joined; partitions are still to come", ("kafka", "compiled")),
         "session": Event("info", "the session time-out that the brokers have for the group (KIP-848)", ("group", "timeout")),
         "session-unknown": Event(
             "warning", "that could not be read, so it is not known whether it fits `transaction_timeout`", ("group", "error")

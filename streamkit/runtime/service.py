@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from streamkit import compiled
 from streamkit.clock import Clock, SystemClock
 from streamkit.config import EngineSettings
 from streamkit.errors import BrokerUnreachableError, RetriableError
@@ -132,7 +133,7 @@ def run_service(
         if worker is not None:
             life.worker = worker
             worker.start()
-            instrument.event("started", kafka=client.describe())
+            instrument.event("started", kafka=client.describe(), compiled=compiled.loaded())
             report = StageReport(worker.stages, instrument, clock, worker.state_bytes)
             try:
                 _run(worker, options, instrument, stop, life, report)
