@@ -52,16 +52,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: rank(item.nodeid))
 
 
+@pytest.hookimpl(tryfirst=True)  # in a worker of pytest-xdist before it says that it has collected: what it needs is looked up then
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Starts the broker before the first test if any of them asks for it: outside every test's own time-out, because jars
     or an image may have to be fetched, and at once, because without a broker the run has failed.
 
     What collecting has made lives until the end: the garbage collector need not look through it again and again."""
-    gc.collect()
-    gc.freeze()
     if not session.config.option.collectonly:
         session.config.stash[SHARED].ask(session.items)
         _leave_without_broker(session.config)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
