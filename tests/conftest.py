@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: rank(item.nodeid))
 
 
-@pytest.hookimpl(tryfirst=True)  # in a worker of pytest-xdist before it says that it has collected: what it needs is looked up then
+@pytest.hookimpl(tryfirst=True)  # before a worker of pytest-xdist says that it has collected: then it is looked up what it needs
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Starts the broker before the first test if any of them asks for it: outside every test's own time-out, because jars
     or an image may have to be fetched, and at once, because without a broker the run has failed.

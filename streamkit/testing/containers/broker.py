@@ -26,6 +26,7 @@ _NAMED_TIMEOUT_S = 20.0
 _ALIAS = "kafka"  # the broker's name among containers
 _INSIDE, _OUTSIDE = 9092, 29092  # its ports for containers, and for this machine (mapped)
 _START_SCRIPT = "/tmp/start.sh"  # noqa: S108 - inside the container
+_WRITTEN = "/tmp/start.written"  # noqa: S108 - made behind the script: a file is there before its content is
 _CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
 
 SETTINGS: Mapping[str, str] = {
@@ -146,7 +147,7 @@ class KafkaContainer:
         self.network = new_network().create()
         container = new_container(self.image)
         container.with_exposed_ports(_OUTSIDE).with_network(self.network).with_network_aliases(_ALIAS)
-        wait = f"until [ -f {_START_SCRIPT} ]; do sleep 0.05; done; exec bash {_START_SCRIPT}"
+        wait = f"until [ -f {_WRITTEN} ]; do sleep 0.05; done; exec bash {_START_SCRIPT}"
         container.with_command(["bash", "-c", wait]).with_envs(**environment({**_LISTENERS, **self._settings}))
         self._container = container
         try:
@@ -160,7 +161,7 @@ class KafkaContainer:
         self.bootstrap = f"{reachable_host(port, self._container.get_container_host_ip())}:{port}"
         advertised = f"OUTSIDE://{self.bootstrap},INSIDE://{_ALIAS}:{_INSIDE}"
         script = f"export KAFKA_ADVERTISED_LISTENERS={advertised}\nexec /etc/kafka/docker/run\n".encode()
-        self._container.get_wrapped_container().put_archive("/", _archive(_START_SCRIPT, script))
+        self._container.get_wrapped_container().put_archive("/", _archive({_START_SCRIPT: script, _WRITTEN: b""}))
         client = ConfluentClient(ConnectionSettings(self.bootstrap))
         deadline = time.monotonic() + timeout_s
         while (why := _why_no_answer(client, 0.5)) is not None:
@@ -190,12 +191,14 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {"CLUSTER_ID": _CLUSTER_ID} | {f"KAFKA_{name.replace('.', '_').upper()}": value for name, value in settings.items()}
 
 
-def _archive(path: str, content: bytes) -> bytes:
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    """They are unpacked in this order."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        info = tarfile.TarInfo(path)
-        info.size, info.mode, info.mtime = len(content), 0o644, int(time.time())
-        archive.addfile(info, io.BytesIO(content))
+        for path, content in files.items():
+            info = tarfile.TarInfo(path)
+            info.size, info.mode, info.mtime = len(content), 0o644, int(time.time())
+            archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
 
 
