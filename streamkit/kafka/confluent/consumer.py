@@ -15,7 +15,7 @@ from typing import Final
 
 import confluent_kafka as ck
 
-from streamkit.errors import DuplicateInstanceError, RetriableError
+from streamkit.errors import DuplicateInstanceError, GenerationError, RetriableError
 from streamkit.kafka.client import Committed, GroupMetadata, Polled, RebalanceListener, TopicPartition
 from streamkit.kafka.confluent import group_metadata
 from streamkit.kafka.confluent.classify import classify, error_of
@@ -110,7 +110,14 @@ class GroupConsumer:
         return result
 
     def group_metadata(self) -> GroupMetadata:
-        return group_metadata.decode(self._consumer.consumer_group_metadata())
+        """GenerationError where librdkafka has none any more: seen once, inside `close`."""
+        try:
+            opaque = self._consumer.consumer_group_metadata()
+        except RuntimeError as raised:
+            raise GenerationError(
+                f"group '{self._group_id}': {raised}", code="UNKNOWN_MEMBER_ID", call="consumer_group_metadata"
+            ) from raised
+        return group_metadata.decode(opaque)
 
     def close(self) -> None:
         """What is still held of librdkafka goes when it destroys the client, behind the callbacks: a listener that commits in
