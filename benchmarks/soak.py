@@ -39,6 +39,7 @@ BACKLOG = 1_000_000
 KEYS = 10_000  # at a time
 SAMPLE_EVERY_S = 5.0
 FLAT = 1.03
+INPUT_KEPT = 2 * 2**30  # bytes of what was fed, so that a disk holds half an hour of it; brokers look every five minutes
 _JOB = "BENCHMARK_JOB"
 _TICK_S = 0.05
 _PAYLOAD = (
@@ -87,8 +88,17 @@ class Soak:
 
 def feed(bootstrap: str, topic: str, rate: int, stop: Event, told: Any) -> None:
     """A process of its own. ``told`` is given the number of records that the broker has."""
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 20, "batch.size": 1_000_000,
-                         "delivery.report.only.error": True, "queue.buffering.max.messages": 1_000_000})  # fmt: skip
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            "batch.size": 1_000_000,
+            "compression.type": "lz4",
+            "delivery.report.only.error": True,
+            "queue.buffering.max.messages": 1_000_000,
+        }
+    )
     rng = np.random.default_rng(7)
     begun, fed = time.time(), 0
     while not stop.is_set():
@@ -135,7 +145,7 @@ class _Result(msgspec.Struct, gc=False):
 
 def soak(at: Stage, minutes: float, rate: int, say: Any = print) -> Soak:
     seen, topic = Soak(rate, minutes), at.name("bids")
-    at.create({topic: 1})
+    at.create({topic: 1}, keeps_bytes=INPUT_KEPT)
     context = get_context("spawn")
     stop, fed = context.Event(), context.Value("q", 0)
     service, sink = serve(at, "soak", topic)
