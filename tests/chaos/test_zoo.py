@@ -284,9 +284,14 @@ def lose(kafka: ProxiedKafka, node: int, knows) -> None:
 
 
 def test_librdkafka_5511_a_plain_producer_hangs(kafka: ProxiedKafka, client: ConfluentClient, topic: str) -> None:
-    """What R31 is for. If this fails, librdkafka has repaired it."""
+    """What R31 is for. If this fails, librdkafka has repaired it. (Three tries: on a busy machine another broker may have become
+    coordinator before it is asked for.)"""
+    assert any(hangs(kafka, client, topic, f"hangs-{attempt}") for attempt in range(3))
+
+
+def hangs(kafka: ProxiedKafka, client: ConfluentClient, topic: str, name: str) -> bool:
     consumer, node = group_of_one(kafka, client, topic)
-    producer = plain_producer(kafka, "hangs")
+    producer = plain_producer(kafka, name)
 
     def transact() -> None:
         producer.begin_transaction()
@@ -298,12 +303,17 @@ def test_librdkafka_5511_a_plain_producer_hangs(kafka: ProxiedKafka, client: Con
     producer.commit_transaction(20)
     try:
         lose(kafka, node, lambda: producer.list_topics(timeout=10).brokers)
-        with pytest.raises(NeverReturnedError):
-            bounded(transact, 10, "hangs")
+        bounded(transact, 10, name)
+    except NeverReturnedError:
+        return True
+    except ck.KafkaException:  # it was told that the coordinator is away
+        return False
+    else:
+        return False
     finally:
         kafka.launch(node)
         kafka.wait_healthy(topics.names(kafka.direct))
-    consumer.close()
+        consumer.close()
 
 
 @pytest.mark.parametrize("when", ["between transactions", "within one"])

@@ -70,9 +70,9 @@ def test_a_topic_that_has_grown_is_described_so(world: World):
         return info is not None and info.partitions == 4
 
     world.eventually(grown)
-    assert world.admin.end_offsets([TopicPartition(topic, 3)], PATIENCE_S) == {
-        TopicPartition(topic, 3): 0
-    }  # and can be asked for
+    world.await_leaders(topic, 4)
+    last = TopicPartition(topic, 3)
+    assert world.admin.end_offsets([last], PATIENCE_S) == {last: 0}  # and can be asked for
 
 
 def test_the_id_of_a_topic_stays(world: World):
