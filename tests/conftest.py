@@ -101,10 +101,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each processor, at most eight: many tests wait for brokers. Without them one more than there are processors."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return processors + 1 if config.getoption("--no-broker") else max(processors, min(2 * processors, 8))
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests wait for brokers, but those compute as well, and with two for each processor
+    some waited longer than they should."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @pytest.hookimpl(optionalhook=True)
