@@ -75,7 +75,7 @@ class ExtensionHook(BuildHookInterface[Any]):
 def _compile(root: Path, place: Path) -> dict[str, Path]:
     """By setuptools, which knows how this Python was compiled. Raises whatever the compiler or its tools raise."""
     from setuptools import Distribution, Extension  # noqa: PLC0415 - only where something is built
-    from setuptools.command.build_ext import build_ext  # noqa: PLC0415
+    from setuptools.command.build_ext import build_ext  # noqa: PLC0415 - as above
 
     extensions = [
         Extension(

@@ -393,7 +393,7 @@ def test_a_place_that_is_lost_again_and_again_while_others_are_read(kafka, way):
         consumer.seek(lost, 295)
         kafka.write(topic, 10, partition=1)
         poll_until(lambda: seen.offsets(lost) == [*range(295, 300)], poll)
-        poll_until(lambda turn=turn: len(seen.offsets(other)) == 10 * turn, poll)  # type: ignore[misc]
+        poll_until(lambda turn=turn: len(seen.offsets(other)) == 10 * turn, poll)  # type: ignore[misc] # a default binds the turn
     assert [row[2] for row in seen.rows[other]] == [b"%d" % i for i in range(10)] * 4
 
 

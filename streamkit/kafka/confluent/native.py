@@ -90,7 +90,7 @@ class Native(Protocol):
     Kept: type[Any]
 
     def Reader(self, number: int, kept: type[Any], /) -> Reader: ...  # noqa: N802 - a class
-    def Sender(self, number: int, /) -> Sender: ...  # noqa: N802
+    def Sender(self, number: int, /) -> Sender: ...  # noqa: N802 - a class
 
 
 class Extension:

@@ -107,7 +107,7 @@ def fetch(rdk: Librdkafka, request: pytest.FixtureRequest) -> Fetch:
 
 
 def over(rdk: Librdkafka, *, incremental: bool) -> Fetch:
-    return Fetch(rdk, ErrorEvents("test"), about="test", intake=rdk, incremental=incremental)  # type: ignore[arg-type]
+    return Fetch(rdk, ErrorEvents("test"), about="test", intake=rdk, incremental=incremental)  # type: ignore[arg-type] # a stand-in
 
 
 def start(fetch: Fetch, *tps: TopicPartition, offset: int = 3) -> None:

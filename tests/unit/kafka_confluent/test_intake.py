@@ -123,7 +123,7 @@ def run(partition: int) -> tuple[Any, ...]:
 
 def intake(*reads: tuple[list[Any], list[Any]]) -> tuple[ByColumn, Consumer, Reader]:
     consumer, reader = Consumer(), Reader(*reads)
-    return ByColumn(consumer, Native, reader), consumer, reader  # type: ignore[arg-type]
+    return ByColumn(consumer, Native, reader), consumer, reader  # type: ignore[arg-type] # a stand-in
 
 
 def test_what_is_there_comes_at_once_behind_one_look_at_the_consumer():

@@ -35,7 +35,7 @@ class FakeNative:
     def Reader(self, number: int, *_: Any) -> tuple[str, int]:  # noqa: N802 - as the extension calls it
         return "reader", number
 
-    def Sender(self, number: int, *_: Any) -> tuple[str, int]:  # noqa: N802
+    def Sender(self, number: int, *_: Any) -> tuple[str, int]:  # noqa: N802 - as the extension calls it
         return "sender", number
 
 
