@@ -32,7 +32,7 @@ from streamkit.operators.operator import (
     place,
     user_headers,
 )
-from streamkit.operators.sink import ValueEncoder, as_keys, encode_keys, produce_by_group
+from streamkit.operators.sink import ValueEncoder, Values, as_keys, encode_keys, produce_by_group
 from streamkit.operators.source import Decoding, SourceReader
 from streamkit.plan.nodes import EventTime, Globally, KeyBy, Repartition
 from streamkit.plan.wire import repartition_value_serde, wire_serde_of
@@ -92,7 +92,7 @@ class RepartitionWriter(Operator):
         assert self.node.fn is not None  # noqa: S101 - a KeyBy has columns or a function
         return rows.results_of(self.node.fn, batch.rows(), batch, self._label, self._failures, UserFunctionError)
 
-    def _values(self, batch: Batch) -> tuple[list[bytes], Int64s | None]:
+    def _values(self, batch: Batch) -> tuple[Values, Int64s | None]:
         if self._unchanged and batch.original:
             return batch.wire_values(), None
         finite = self._finite(batch)

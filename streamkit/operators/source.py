@@ -21,12 +21,12 @@ from streamkit.plan.nodes import EventTime
 from streamkit.record import instants
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column
+from streamkit.record.joined import Joined
 from streamkit.record.schema import ANY_FIELD, Kind, Schema
 from streamkit.serdes.serde import (
     DECODE_ERRORS,
     BlockSerde,
     ColumnsDecoder,
-    Joined,
     JoinedDecoder,
     JoinedKeySerde,
     KeySerde,

@@ -9,7 +9,7 @@ and what nobody reads is never extracted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -216,7 +216,11 @@ class Batch:
         return out
 
 
-def pick(column: list[Any], at: Int64s | None) -> list[Any]:
+@overload
+def pick(column: list[Any], at: Int64s | None) -> list[Any]: ...
+@overload
+def pick(column: Sequence[Any], at: Int64s | None) -> Sequence[Any]: ...
+def pick(column: Sequence[Any], at: Int64s | None) -> Sequence[Any]:
     """The values at these positions; all of them for None."""
     return column if at is None else [column[i] for i in at.tolist()]
 

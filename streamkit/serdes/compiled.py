@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from streamkit import compiled
-from streamkit.serdes.serde import Joined
+from streamkit.record.joined import Joined
 
 Strings = list[Any] | Joined
 Described = tuple[bytes, str, bool, bool, Any, Any]
@@ -37,10 +37,8 @@ class Columns(Protocol):
         ...
 
     @staticmethod
-    def splice(
-        parts: tuple[tuple[bytes, str, Any], ...], after: bytes, count: int, encode: Callable[[Any], bytes], /
-    ) -> list[Any]:
-        """Bytes for each row: of each part (before, kind, column) what stands before and the value; then ``after``."""
+    def splice(parts: tuple[tuple[bytes, str, Any], ...], after: bytes, count: int, encode: Callable[[Any], bytes], /) -> Joined:
+        """Text for each row: of each part (before, kind, column) what stands before and the value; then ``after``."""
         ...
 
 

@@ -48,7 +48,7 @@ class DynamicKey:
     def decode_one(self, data: bytes | None) -> Any:
         return _STR.decode_one(data)
 
-    def encode(self, keys: Keys) -> list[bytes | None]:
+    def encode(self, keys: Keys) -> Sequence[bytes | None]:
         if not isinstance(keys, list):
             return _INT.encode(keys)
         types = set(map(type, keys))

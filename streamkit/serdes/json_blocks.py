@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.columns import Column, column_from
+from streamkit.record.joined import Joined
 from streamkit.record.schema import Field, Kind
 from streamkit.serdes.compiled import COLUMNS, Columns, Described, Strings
 from streamkit.serdes.projection import ModelField, fields_of, projected
-from streamkit.serdes.serde import ColumnsDecoder, Joined
+from streamkit.serdes.serde import ColumnsDecoder
 
 _KINDS: Final[dict[Any, Kind]] = {int: Kind.INT, float: Kind.FLOAT, bool: Kind.BOOL, str: Kind.STR, datetime: Kind.DATETIME}
 _DTYPES: Final = {Kind.INT: ("q", np.dtype(np.int64)), Kind.FLOAT: ("d", np.dtype(np.float64)), Kind.BOOL: ("?", np.dtype(bool))}

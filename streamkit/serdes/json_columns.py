@@ -20,6 +20,7 @@ import numpy as np
 
 from streamkit.record.columns import Column, Constant, rows_from_columns
 from streamkit.record.instants import datetimes_of
+from streamkit.record.joined import JoinedBytes
 from streamkit.record.schema import Kind
 from streamkit.serdes.compiled import COLUMNS, Columns
 from streamkit.serdes.json_text import encode, encode_object
@@ -37,7 +38,7 @@ def columns_to_json(names: Sequence[str], compiled: Columns | None = COLUMNS) ->
     struct = named_struct(tuple(names))
     labels = [b",%s:" % encode(name) for name in names]
 
-    def encode_columns(columns: Sequence[Column | Constant], count: int) -> list[bytes]:
+    def encode_columns(columns: Sequence[Column | Constant], count: int) -> Sequence[bytes]:
         if not columns or not count:
             return [b"{}"] * count
         if compiled is not None and all(map(_can_be_spliced, columns)):
@@ -52,7 +53,7 @@ def _can_be_spliced(column: Column | Constant) -> bool:
     return isinstance(column, Constant) or column.kind is Kind.STR or not isinstance(column.values, list)
 
 
-def _spliced(compiled: Columns, labels: Sequence[bytes], columns: Sequence[Column | Constant], count: int) -> list[bytes]:
+def _spliced(compiled: Columns, labels: Sequence[bytes], columns: Sequence[Column | Constant], count: int) -> Sequence[bytes]:
     """The text of each column between labels. What is the same in every row becomes part of those."""
     parts: list[tuple[bytes, str, Any]] = []
     before = b"{"
@@ -63,7 +64,7 @@ def _spliced(compiled: Columns, labels: Sequence[bytes], columns: Sequence[Colum
         else:
             parts.append((before, *_text(column)))
             before = b""
-    return compiled.splice(tuple(parts), before + b"}", count, lambda value: encode(in_utc(value)))
+    return JoinedBytes(compiled.splice(tuple(parts), before + b"}", count, lambda value: encode(in_utc(value))))
 
 
 def _text(column: Column) -> tuple[str, Any]:
@@ -89,7 +90,7 @@ def columns_to_model(
     plain = _is_plain(model) and all(name in names or part.default is not msgspec.NODEFAULT for name, part in fields.items())
     write = columns_to_json([part.wire_name for part in fields.values()])
 
-    def encode_columns(columns: Sequence[Column | Constant], count: int) -> list[bytes]:
+    def encode_columns(columns: Sequence[Column | Constant], count: int) -> Sequence[bytes]:
         given = dict(zip(names, columns, strict=True))
         if plain and all(_fits(column, fields[name], finite=name in finite) for name, column in given.items()):
             ordered = [

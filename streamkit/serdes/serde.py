@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamkit.record.column import Column, Constant
+from streamkit.record.joined import Joined
 from streamkit.record.schema import Schema
 
 V_co = TypeVar("V_co", covariant=True)
@@ -23,13 +24,10 @@ DECODE_ERRORS = (ValueError, RecursionError)
 ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 # Columns of the names that the encoder was made for, in that order, and the number of records.
-ColumnsEncoder = Callable[[Sequence[Column | Constant], int], list[bytes]]
+ColumnsEncoder = Callable[[Sequence[Column | Constant], int], Sequence[bytes]]
 
 # The columns of the fields that the decoder was made for, from the bytes of many values.
 ColumnsDecoder = Callable[[Sequence[bytes]], Mapping[str, Column]]
-
-Joined = tuple[bytes | bytearray, bytes | bytearray]
-"""Many byte strings, one behind the other, and the length of each as int32; -1 is null."""
 
 
 class Serde(Protocol[V_co]):
@@ -116,5 +114,5 @@ class KeySerde(Protocol[K_co]):
         ...
 
     def decode_one(self, data: bytes | None) -> Any: ...
-    def encode(self, keys: Keys) -> list[bytes | None]: ...
+    def encode(self, keys: Keys) -> Sequence[bytes | None]: ...
     def encode_one(self, key: Any) -> bytes | None: ...

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streamkit.record.joined import Joined, JoinedBytes
 from streamkit.serdes.compiled import COLUMNS
-from streamkit.serdes.serde import Joined, Keys
+from streamkit.serdes.serde import Keys
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_ints = msgspec.json.Decoder(list[int]).decode
@@ -145,11 +146,11 @@ class IntKey:
             raise ValueError(f"key {data[:60]!r} is not an integer in canonical decimal text")
         return key
 
-    def encode(self, keys: Keys) -> list[bytes | None]:
+    def encode(self, keys: Keys) -> Sequence[bytes | None]:
         if isinstance(keys, list) and not set(map(type, keys)) <= {int}:
             return list(map(self.encode_one, keys))
         if COLUMNS is not None and not isinstance(keys, list):
-            return COLUMNS.splice(((b"", "q", np.ascontiguousarray(keys)),), b"", len(keys), _encode_json)
+            return JoinedBytes(COLUMNS.splice(((b"", "q", np.ascontiguousarray(keys)),), b"", len(keys), _encode_json))
         return list(map(_encode_json, keys if isinstance(keys, list) else keys.tolist()))
 
     def encode_one(self, key: Any) -> bytes | None:

@@ -18,7 +18,8 @@ from confluent_kafka import KafkaError, Message
 
 from streamkit.kafka.client import Headers, Int64s, RecordBatch, TopicPartition
 from streamkit.kafka.confluent.batch import MessageBatch, group_by_partition
-from streamkit.kafka.confluent.native import Joined, Kept, Native, Reader, Run
+from streamkit.kafka.confluent.native import Kept, Native, Reader, Run
+from streamkit.record.joined import Joined
 
 _OTHERS: Final = 1_000  # events and callbacks of the consumer's own queue in one look
 _LOOK_EVERY_S: Final = 0.05  # so often the consumer's own queue is looked at while there are no records

@@ -16,14 +16,13 @@ from streamkit import compiled
 from streamkit.errors import ConfigError
 from streamkit.kafka.client import Headers, Int64s
 from streamkit.kafka.confluent.events import logger
+from streamkit.record.joined import Joined
 
 _PLUGINS: Final = "plugin.library.paths"
 _CLIENT: Final = "streamkit.client"
 
 _Made = TypeVar("_Made")
 _Over = TypeVar("_Over")
-Joined = tuple[bytearray, bytearray]
-"""byte strings behind each other, and the length of each (int32; -1: null)"""
 Run = tuple[str, int, Joined, Joined | None, "Kept", bytearray, bytearray, int]
 """topic, partition, values, keys (None: all are null), messages, offsets and timestamps (int64), last leader epoch (-1: none)"""
 Told = tuple[str | None, int, int, int, str]
@@ -61,8 +60,8 @@ class Sender(Protocol):
         self,
         topic: str,
         partition: int,
-        values: list[bytes | None],
-        keys: list[bytes | None],
+        values: list[bytes | None] | Joined,
+        keys: list[bytes | None] | Joined,
         timestamps: int | Int64s,
         headers: list[Headers | None] | None,
         start: int,

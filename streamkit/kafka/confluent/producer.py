@@ -25,6 +25,7 @@ from streamkit.kafka.confluent.delivery import DeliveryFailures
 from streamkit.kafka.confluent.events import ErrorEvents, LogTap, attach
 from streamkit.kafka.confluent.native import Extension, Sender, extension
 from streamkit.kafka.confluent.settings import ConnectionSettings
+from streamkit.record.joined import JoinedBytes
 
 _REFUSED_OFFSETS: Final = re.compile(
     r"([^\s,]+)\(\(null\)\)\[\d+\]\(Broker: Topic authorization failed\)"
@@ -246,9 +247,11 @@ class TransactionalProducer:
     ) -> None:
         _ = self._client  # raises if it is closed
         if self._sender is not None:
-            every_key = list(islice(keys, len(values)))  # of what may go on for ever, as `repeat` does
+            # of what may go on for ever, as `repeat` does
+            every_key = keys if isinstance(keys, JoinedBytes) else list(islice(keys, len(values)))
             every_header = None if headers is None else list(islice(headers, len(values)))
-            self._send(self._sender, topic, list(values), every_key, partition, timestamps, every_header)
+            every_value = values if isinstance(values, JoinedBytes) else list(values)
+            self._send(self._sender, topic, every_value, every_key, partition, timestamps, every_header)
             return
         if isinstance(timestamps, np.ndarray):
             timestamps = timestamps.tolist()
@@ -273,8 +276,8 @@ class TransactionalProducer:
         self,
         sender: Sender,
         topic: str,
-        values: list[bytes | None],
-        keys: list[bytes | None],
+        values: list[bytes | None] | JoinedBytes,
+        keys: list[bytes | None] | JoinedBytes,
         partition: int,
         timestamps: int | Iterable[int],
         headers: list[Headers | None] | None,
@@ -283,10 +286,12 @@ class TransactionalProducer:
         stamps = timestamps if isinstance(timestamps, int) else _int64s(timestamps, len(values))
         if len(keys) != len(values) or not (isinstance(stamps, int) or len(stamps) == len(values)):
             raise ValueError(f"{topic}: {len(values)} values, but fewer keys or timestamps")
+        wire_values = values.joined if isinstance(values, JoinedBytes) else values
+        wire_keys = keys.joined if isinstance(keys, JoinedBytes) else keys
         at, deadline = 0, cast("float | None", None)
         while at < len(values):
             stop = min(at + _SLICE, len(values))
-            at, code = sender.produce(topic, partition, values, keys, stamps, headers, at, stop)
+            at, code = sender.produce(topic, partition, wire_values, wire_keys, stamps, headers, at, stop)
             if code == KafkaError._QUEUE_FULL:
                 deadline = self._wait_for_room(deadline)
             elif code:

@@ -538,33 +538,36 @@ typedef struct {
     PyObject *encode;  /* makes JSON of an object that is not a plain str */
 } Part;
 
+/* Rows behind each other, in a bytearray that grows. */
 typedef struct {
+    PyObject *owner;
     char *bytes;
     Py_ssize_t length, room;
-} Row;
+} Rows;
 
-static inline int append(Row *row, const char *bytes, Py_ssize_t length) {
-    if (row->length + length > row->room) {
-        Py_ssize_t room = 2 * (row->length + length);
-        char *grown = PyMem_Realloc(row->bytes, (size_t)room);
-        if (grown == NULL) return PyErr_NoMemory(), -1;
-        row->bytes = grown;
-        row->room = room;
-    }
-    memcpy(row->bytes + row->length, bytes, (size_t)length);
-    row->length += length;
+static int make_room(Rows *rows, Py_ssize_t room) {
+    if (PyByteArray_Resize(rows->owner, room) < 0) return -1;
+    rows->bytes = PyByteArray_AsString(rows->owner);
+    rows->room = room;
     return 0;
 }
 
-static int append_bytes(Row *row, PyObject *object) {
+static inline int append(Rows *rows, const char *bytes, Py_ssize_t length) {
+    if (rows->length + length > rows->room && make_room(rows, 2 * (rows->length + length)) < 0) return -1;
+    memcpy(rows->bytes + rows->length, bytes, (size_t)length);
+    rows->length += length;
+    return 0;
+}
+
+static int append_bytes(Rows *rows, PyObject *object) {
     char *bytes;
     Py_ssize_t length;
-    return PyBytes_AsStringAndSize(object, &bytes, &length) < 0 ? -1 : append(row, bytes, length);
+    return PyBytes_AsStringAndSize(object, &bytes, &length) < 0 ? -1 : append(rows, bytes, length);
 }
 
 /* A str in quotes, if nothing in it has to be escaped; None; for all else what `encode` makes of it. */
-static int append_object(Row *row, PyObject *object, PyObject *encode) {
-    if (object == Py_None) return append(row, "null", 4);
+static int append_object(Rows *rows, PyObject *object, PyObject *encode) {
+    if (object == Py_None) return append(rows, "null", 4);
     if (PyUnicode_CheckExact(object)) {
         Py_ssize_t length;
         const char *characters = PyUnicode_AsUTF8AndSize(object, &length);
@@ -572,41 +575,50 @@ static int append_object(Row *row, PyObject *object, PyObject *encode) {
         Text text = {(const unsigned char *)characters, (const unsigned char *)characters + length};
         skip_plain(&text);
         if (text.at == text.end) {
-            int failed = append(row, "\"", 1) < 0 || append(row, characters, length) < 0 || append(row, "\"", 1) < 0;
+            int failed = append(rows, "\"", 1) < 0 || append(rows, characters, length) < 0 || append(rows, "\"", 1) < 0;
             return failed ? -1 : 0;
         }
     }
     PyObject *encoded = PyObject_CallFunctionObjArgs(encode, object, NULL);
     if (encoded == NULL) return -1;
-    int failed = append_bytes(row, encoded);
+    int failed = append_bytes(rows, encoded);
     Py_DECREF(encoded);
     return failed;
 }
 
-static inline int append_value(Row *row, const Part *part, Py_ssize_t number) {
-    if (append(row, part->before, part->before_length) < 0) return -1;
+static inline int append_value(Rows *rows, const Part *part, Py_ssize_t number) {
+    if (append(rows, part->before, part->before_length) < 0) return -1;
     if (part->kind == 'q') {
         char digits[LONGEST_INT], *end = digits + LONGEST_INT, *first = write_integer(end, ((int64_t *)part->numbers.buf)[number]);
-        return append(row, first, end - first);
+        return append(rows, first, end - first);
     }
     PyObject *object = PyList_GetItem(part->objects, number);
     if (object == NULL) return -1;
-    return part->kind == 'b' ? append_bytes(row, object) : append_object(row, object, part->encode);
+    return part->kind == 'b' ? append_bytes(rows, object) : append_object(rows, object, part->encode);
 }
 
-static int fill_rows(PyObject *rows, const Part *parts, Py_ssize_t count, const char *after, Py_ssize_t after_length) {
-    Row row = {NULL, 0, 0};
-    Py_ssize_t number, size = PyList_Size(rows);
-    for (number = 0; number < size; number++) {
-        row.length = 0;
-        Py_ssize_t part = 0;
-        while (part < count && append_value(&row, &parts[part], number) == 0) part++;
-        if (part < count || append(&row, after, after_length) < 0) break;
-        PyObject *bytes = PyBytes_FromStringAndSize(row.bytes, row.length);
-        if (bytes == NULL || PyList_SetItem(rows, number, bytes) < 0) break;
+/* About as many bytes as all rows will take, so that they are seldom moved. */
+static Py_ssize_t expected(const Part *parts, Py_ssize_t count, Py_ssize_t size, Py_ssize_t after_length) {
+    Py_ssize_t of_row = after_length;
+    for (Py_ssize_t i = 0; i < count; i++) of_row += parts[i].before_length + LONGEST_INT / 2;
+    return size * of_row;
+}
+
+static int fill_rows(Rows *rows, int32_t *lengths, Py_ssize_t size, const Part *parts, Py_ssize_t count, const char *after,
+                     Py_ssize_t after_length) {
+    if (make_room(rows, expected(parts, count, size, after_length)) < 0) return -1;
+    for (Py_ssize_t number = 0; number < size; number++) {
+        Py_ssize_t start = rows->length;
+        for (Py_ssize_t part = 0; part < count; part++)
+            if (append_value(rows, &parts[part], number) < 0) return -1;
+        if (append(rows, after, after_length) < 0) return -1;
+        if (rows->length - start > INT32_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "a row of 2 GB or more");
+            return -1;
+        }
+        lengths[number] = (int32_t)(rows->length - start);
     }
-    PyMem_Free(row.bytes);
-    return number == size ? 0 : -1;
+    return make_room(rows, rows->length);
 }
 
 /* (before, kind, column) */
@@ -633,11 +645,13 @@ static PyObject *splice(PyObject *module, PyObject *arguments) {
     Part *parts = PyMem_Calloc((size_t)count + 1, sizeof(Part));
     if (parts == NULL) return PyErr_NoMemory();
     while (read < count && read_part(&parts[read], PyTuple_GetItem(described, read), size, encode) == 0) read++;
-    if (read == count) result = PyList_New(size);
-    if (result != NULL && fill_rows(result, parts, count, after, after_length) < 0) {
-        Py_DECREF(result);
-        result = NULL;
-    }
+    Rows rows = {PyByteArray_FromStringAndSize(NULL, 0), NULL, 0, 0};
+    PyObject *lengths = PyByteArray_FromStringAndSize(NULL, size * (Py_ssize_t)sizeof(int32_t));
+    if (read == count && rows.owner != NULL && lengths != NULL &&
+        fill_rows(&rows, (int32_t *)PyByteArray_AsString(lengths), size, parts, count, after, after_length) == 0)
+        result = PyTuple_Pack(2, rows.owner, lengths);
+    Py_XDECREF(rows.owner);
+    Py_XDECREF(lengths);
     for (Py_ssize_t i = 0; i < count; i++)
         if (parts[i].numbers.buf != NULL) PyBuffer_Release(&parts[i].numbers);
     PyMem_Free(parts);
@@ -653,7 +667,7 @@ static PyMethodDef functions[] = {
     {"integers", integers, METH_VARARGS, "integers(texts, out): reads canonical decimal text; False if one is something else."},
     {"pick", pick, METH_VARARGS, "pick(joined, at): bytes or None for each of these positions, which must rise."},
     {"splice", splice, METH_VARARGS,
-     "splice(parts, after, count, encode): bytes for each row: before and value of each part (before, kind, column), then after."},
+     "splice(parts, after, count, encode): joined bytes of each row: before and value of each part (before, kind, column), then after."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streamkit.record.column import Column, Constant
 from streamkit.record.columns import column_of
+from streamkit.record.joined import JoinedBytes
 from streamkit.record.model import Model, Row
 from streamkit.record.schema import Kind
 from streamkit.serdes.compiled import COLUMNS
@@ -352,3 +353,10 @@ class TestRows:
                 COLUMNS.splice(((b"", kind, column),), b"", 2, msgspec.json.encode)
         with pytest.raises(TypeError):
             COLUMNS.splice(((b"", "b", ["A"]),), b"", 1, msgspec.json.encode)
+
+    def test_rows_far_longer_than_expected(self):
+        texts = ["x" * (size * 1_000) for size in range(200)]
+        written = columns_to_json(["t"])([Column(texts, None, Kind.STR)], 200)
+        assert isinstance(written, JoinedBytes)
+        assert written == [b'{"t":"%s"}' % text.encode() for text in texts]
+        assert len(written.joined[0]) == sum(map(len, texts)) + 8 * 200  # and not a byte more

@@ -74,6 +74,62 @@ static int bytes_of(PyObject *object, char **at, Py_ssize_t *size) {
     return 0;
 }
 
+/* The values or the keys of records: a list of bytes or None, or (joined, lengths), byte strings behind each other and the length of
+ * each as int32, -1 for none. */
+typedef struct {
+    PyObject *list; /* or NULL, and the other fields count */
+    Py_buffer joined, lengths;
+    char *next;
+    Py_ssize_t count;
+} Strings;
+
+static void strings_close(Strings *strings) {
+    if (strings->joined.obj != NULL) PyBuffer_Release(&strings->joined);
+    if (strings->lengths.obj != NULL) PyBuffer_Release(&strings->lengths);
+}
+
+/* From the record `start` on. -1 with an exception; to be closed in any case. */
+static int strings_open(Strings *strings, PyObject *object, Py_ssize_t start) {
+    memset(strings, 0, sizeof *strings);
+    if (PyList_Check(object)) {
+        strings->list = object;
+        strings->count = PyList_Size(object);
+        return 0;
+    }
+    PyObject *joined, *lengths;
+    if (!PyTuple_Check(object)) {
+        PyErr_SetString(PyExc_TypeError, "neither a list nor joined bytes");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(object, "OO", &joined, &lengths) || PyObject_GetBuffer(joined, &strings->joined, PyBUF_SIMPLE) < 0 ||
+        PyObject_GetBuffer(lengths, &strings->lengths, PyBUF_SIMPLE) < 0)
+        return -1;
+    strings->count = strings->lengths.len / (Py_ssize_t)sizeof(int32_t);
+    strings->next = strings->joined.buf;
+    Py_ssize_t total = 0, before = 0;
+    for (Py_ssize_t i = 0; i < strings->count; i++) {
+        int32_t length = ((const int32_t *)strings->lengths.buf)[i];
+        if (i == start) before = total;
+        if (length > 0) total += length;
+    }
+    if (total != strings->joined.len) {
+        PyErr_SetString(PyExc_ValueError, "the lengths do not add up");
+        return -1;
+    }
+    strings->next += before;
+    return 0;
+}
+
+/* Of record i, after that of i - 1. */
+static int strings_next(Strings *strings, Py_ssize_t i, char **at, Py_ssize_t *size) {
+    if (strings->list != NULL) return bytes_of(PyList_GetItem(strings->list, i), at, size);
+    int32_t length = ((const int32_t *)strings->lengths.buf)[i];
+    *at = length < 0 ? NULL : strings->next;
+    *size = length < 0 ? 0 : length;
+    strings->next += *size;
+    return 0;
+}
+
 /* A list of (name, bytes or None) as librdkafka wants it. -1 with an exception. */
 static int headers_of(PyObject *list, rd_kafka_headers_t **made) {
     *made = NULL;
@@ -100,31 +156,32 @@ static int headers_of(PyObject *list, rd_kafka_headers_t **made) {
     return 0;
 }
 
-/* produce(topic, partition, values, keys, timestamps, headers, start, stop): lists of one length, of which the records from start to stop
- * are sent; timestamps an int or int64s; headers may be None. -> (how far it came, error code): a queue that is full, or a record that
- * is refused, stops it in front of that record. */
+/* produce(topic, partition, values, keys, timestamps, headers, start, stop): columns of one length (`Strings`), of which the records from
+ * start to stop are sent; timestamps an int or int64s; headers may be None. -> (how far it came, error code): a queue that is full, or a
+ * record that is refused, stops it in front of that record. */
 static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
     Sender *self = (Sender *)object;
     const char *name;
     int partition;
-    PyObject *values, *keys, *stamps, *all_headers;
+    PyObject *given_values, *given_keys, *stamps, *all_headers;
     Py_ssize_t start, stop;
-    if (!PyArg_ParseTuple(arguments, "siO!O!OOnn", &name, &partition, &PyList_Type, &values, &PyList_Type, &keys, &stamps, &all_headers,
-                          &start, &stop))
+    if (!PyArg_ParseTuple(arguments, "siOOOOnn", &name, &partition, &given_values, &given_keys, &stamps, &all_headers, &start, &stop))
         return NULL;
     if (self->client == NULL || self->client->rk == NULL) return PyErr_Format(PyExc_ValueError, "the sender is closed");
     rd_kafka_err_t err;
     rd_kafka_topic_t *topic = topic_of(self->client, name, &err);
     if (topic == NULL) return err == ERR_NO_ERROR ? NULL : Py_BuildValue("(ni)", start, (int)err);
-    Py_ssize_t count = PyList_Size(values);
+    Strings values, keys = {0};
     Py_buffer times = {0};
     int64_t one = 0;
+    PyObject *result = NULL;
+    if (strings_open(&values, given_values, start) < 0 || strings_open(&keys, given_keys, start) < 0) goto done;
     if (PyLong_Check(stamps)) {
         one = PyLong_AsLongLong(stamps);
-        if (one == -1 && PyErr_Occurred()) return NULL;
-    } else if (PyObject_GetBuffer(stamps, &times, PyBUF_SIMPLE) < 0) return NULL;
-    PyObject *result = NULL;
-    if (PyList_Size(keys) != count || (times.obj != NULL && times.len != count * 8) || start < 0 || stop > count ||
+        if (one == -1 && PyErr_Occurred()) goto done;
+    } else if (PyObject_GetBuffer(stamps, &times, PyBUF_SIMPLE) < 0) goto done;
+    Py_ssize_t count = values.count;
+    if (keys.count != count || (times.obj != NULL && times.len != count * 8) || start < 0 || stop > count ||
         (all_headers != Py_None && PyList_Size(all_headers) != count)) {
         if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "%s: columns are not of one length", name);
         goto done;
@@ -134,8 +191,7 @@ static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
         char *value, *key;
         Py_ssize_t value_size, key_size;
         rd_kafka_headers_t *headers = NULL;
-        if (bytes_of(PyList_GetItem(values, i), &value, &value_size) < 0 || bytes_of(PyList_GetItem(keys, i), &key, &key_size) < 0)
-            goto done;
+        if (strings_next(&values, i, &value, &value_size) < 0 || strings_next(&keys, i, &key, &key_size) < 0) goto done;
         if (all_headers != Py_None && headers_of(PyList_GetItem(all_headers, i), &headers) < 0) goto done;
         int64_t timestamp = times.obj == NULL ? one : ((const int64_t *)times.buf)[i];
         producing = 1;
@@ -153,6 +209,8 @@ static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
     }
     result = Py_BuildValue("(ni)", i, (int)err);
 done:
+    strings_close(&values);
+    strings_close(&keys);
     if (times.obj != NULL) PyBuffer_Release(&times);
     return result;
 }
