@@ -87,6 +87,7 @@ class TakeOver:
         self._positions: dict[TopicPartition, Committed | None] = {}
         self._restore: Restore | None = None
         self._ready: list[Task] = []
+        self._made: dict[TaskId, Task] = {}  # by an attempt that Kafka did not answer
         self._ask_for_s = _SHORTLY_S
         self._ask_at = 0.0
         self._init_s = _INIT_S
@@ -198,17 +199,25 @@ class TakeOver:
     def _take_anew(self, wanted: Mapping[TaskId, Sequence[TopicPartition]]) -> None:
         if wanted:
             self._positions = self._committed([tp for inputs in wanted.values() for tp in inputs])
-        tasks = [
-            self._layout.task(task_id, self._transaction, self._failures, self._incarnation(), self._transaction.stages)
-            for task_id in wanted
-        ]
+        tasks = self._new(wanted)
         if tasks:
             stall_s = self._settings.restore_stall_ms / 1000
             self._restore = Restore(tasks, self._client, self._admin, self._clock, stall_s, self._instrument)
         for task in tasks:
             task.become(TaskState.RESTORING)
             self._tasks.add(task)
+        self._made = {}
         self._assignment.changed = False
+
+    def _new(self, wanted: Iterable[TaskId]) -> list[Task]:
+        """Without state. Those of an attempt that Kafka did not answer are as good as on their first day: to make some hundreds
+        takes longer than to ask again, and brokers refuse questions about a changelog that they have only just created."""
+        if self._made.keys() != set(wanted):
+            stages = self._transaction.stages
+            self._made = {
+                each: self._layout.task(each, self._transaction, self._failures, self._incarnation(), stages) for each in wanted
+            }
+        return list(self._made.values())
 
     def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Committed | None]:
         """Waits until no transaction holds offsets of these pending: of a worker that was killed, until the broker ends it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 import streamkit as sk
 from streamkit.errors import AbortableError, FatalError, RetriableError
 from streamkit.kafka.memory import MemoryClient
+from streamkit.runtime.task import Task, TaskId
 from tests.driver.rig import Rig
 
 
@@ -220,3 +222,31 @@ def test_the_producer_is_served_while_it_has_nothing_to_do(kafka: str) -> None:
         rig.step("a")
         rig.clock.advance(0.1)
     assert 15 < len(served) <= 31
+
+
+def test_a_take_over_that_is_not_answered_makes_no_task_twice() -> None:
+    """Brokers refuse questions about a changelog that was only just created: each attempt made its hundreds of tasks anew."""
+    app = sk.App("app")
+    keyed = app.stream(sk.Topic("events", key=str, value=Event)).by_record_key().window(sk.tumbling("100ms"))
+    keyed.aggregate("agg", total=sk.sum("value")).on_close().to(sk.Topic("results"))
+    rig = Rig(app, 3)
+    for _ in range(4):
+        rig.cluster.faults.inject("end_offsets", error=RetriableError("no leader", code="NOT_LEADER", call="list_offsets"))
+    rig.join("a")
+    worker = rig.processes["a"].worker
+    made: list[TaskId] = []
+    make = worker._layout.task
+
+    def task(task_id: TaskId, *arguments: Any) -> Task:
+        made.append(task_id)
+        return make(task_id, *arguments)
+
+    worker._layout.task = task  # type: ignore[method-assign]  # counts
+    rig.settle()
+    assert len(rig.events.of("take-over-retried")) >= 2
+    assert sorted(made) == sorted(worker._layout.task_inputs())
+    for partition in range(3):
+        send(rig, 1_000, partition=partition)
+        send(rig, 1_100, partition=partition)
+    rig.settle()
+    assert totals(rig) == [1, 1, 1]
