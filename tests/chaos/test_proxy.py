@@ -117,7 +117,7 @@ def connect(proxy: Proxy, broker: EchoBroker) -> Iterator[Callable[..., Client]]
         client.socket.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not come about"
@@ -143,14 +143,15 @@ def test_a_request_is_read_as_kafka_writes_it():
 
 def test_a_delayed_request_keeps_back_what_is_behind_it_and_no_other_client(proxy, broker, connect):
     slow, other = connect("worker-a"), connect("worker-b")
-    rule = proxy.rule(rules.delayed(0.3), apis=[Api.END_TXN], clients="*-a", times=1)
+    rule = proxy.rule(rules.delayed(1.5), apis=[Api.END_TXN], clients="*-a", times=1)
     started = time.monotonic()
     slow.send(Api.END_TXN)
     slow.send(Api.HEARTBEAT)
+    until(lambda: len(rule.hits) == 1)
     assert other.ask(Api.END_TXN) == (1, Api.END_TXN)
-    assert time.monotonic() - started < 0.25
+    assert broker.apis() == [Api.END_TXN]
     assert [slow.answer(), slow.answer()] == [(1, Api.END_TXN), (2, Api.HEARTBEAT)]
-    assert time.monotonic() - started >= 0.3
+    assert time.monotonic() - started >= 1.5
     assert len(rule.hits) == 1
 
 
@@ -177,9 +178,10 @@ def test_a_held_request_arrives_though_its_client_has_gone(proxy, broker, connec
     until(lambda: broker.apis() == [Api.END_TXN])
 
 
-def test_a_stray_request_arrives_after_the_one_that_was_sent_in_its_place(proxy, broker, connect):
+@pytest.mark.parametrize("action", [rules.stray(1.5), rules.stray_until_removed()], ids=["in time", "when its rule is removed"])
+def test_a_stray_request_arrives_after_the_one_that_was_sent_in_its_place(proxy, broker, connect, action):
     client = connect()
-    proxy.rule(rules.stray(0.3), apis=[Api.END_TXN], times=1)
+    rule = proxy.rule(action, apis=[Api.END_TXN], times=1)
     client.send(Api.END_TXN)
     with pytest.raises(EOFError):
         client.answer()
@@ -188,6 +190,8 @@ def test_a_stray_request_arrives_after_the_one_that_was_sent_in_its_place(proxy,
     again.answer()
     assert again.ask(Api.END_TXN) == (2, Api.END_TXN)
     assert [correlation_id for api, correlation_id, _ in broker.got if api == Api.END_TXN] == [2]
+    if action.on_release:
+        proxy.remove(rule)
     until(lambda: [correlation_id for api, correlation_id, _ in broker.got if api == Api.END_TXN] == [2, 1])
     until(lambda: len(proxy.strays) == 1)
     assert proxy.strays[0].answer == struct.pack(">iih", 6, 1, Api.END_TXN)
@@ -296,7 +300,7 @@ def test_latency_delays_each_way_and_not_each_frame(proxy, broker, connect):
         client.send(Api.PRODUCE)
     for _ in range(20):
         client.answer()
-    assert 0.2 <= time.monotonic() - started < 1.0
+    assert 0.2 <= time.monotonic() - started < 3.0  # each frame by itself: 4 s
 
 
 def test_healing_lifts_everything(proxy, broker, connect):

@@ -213,14 +213,25 @@ class Proxy:
                 return rule
         return None
 
-    def deliver(self, request: Request, after_s: float) -> None:
-        """Sends a request to its broker on a connection of its own, as a copy that was long on its way."""
-        task = self._loop.create_task(self._deliver(request, after_s))
+    def deliver(self, request: Request, after_s: float, rule: Rule | None = None) -> None:
+        """Sends a request to its broker on a connection of its own, as a copy that was long on its way; at once when ``rule`` is
+        released."""
+        task = self._loop.create_task(self._deliver(request, after_s, rule))
         self._tasks.add(task)  # a task that nobody refers to may be collected
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, request: Request, after_s: float) -> None:
-        await asyncio.sleep(after_s)
+    async def until_released(self, rule: Rule, at_most_s: float) -> None:
+        deadline = time.monotonic() + at_most_s
+        while not rule.released and time.monotonic() < deadline:
+            await self.until_changed(deadline - time.monotonic())
+
+    async def until_changed(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.changed.wait()
+
+    async def _deliver(self, request: Request, after_s: float, rule: Rule | None) -> None:
+        await (asyncio.sleep(after_s) if rule is None else self.until_released(rule, after_s))
         answer = None
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
             async with asyncio.timeout(_STRAY_ANSWER_TIMEOUT_S):
@@ -317,14 +328,12 @@ class _Link:
         if action.again_after_s is not None:
             self._proxy.deliver(request, action.again_after_s)
         if action.deliver is Deliver.HOLD:
-            deadline = time.monotonic() + action.seconds
-            while not rule.released and time.monotonic() < deadline:
-                await self._until_changed(deadline - time.monotonic())
+            await self._proxy.until_released(rule, action.seconds)
         elif action.deliver is Deliver.NEVER:
             self.abort()
             return False
         elif action.deliver is Deliver.STRAY:
-            self._proxy.deliver(request, action.seconds)
+            self._proxy.deliver(request, action.seconds, rule if action.on_release else None)
             self.abort()
             return False
         return True
@@ -363,9 +372,4 @@ class _Link:
         if slow is not None:
             await asyncio.sleep(max(0.0, arrived + slow.seconds - time.monotonic()))
         while self._proxy.impaired(self, f"stall-{direction}"):
-            await self._until_changed(None)
-
-    async def _until_changed(self, seconds: float | None) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._proxy.changed.wait()
+            await self._proxy.until_changed(None)

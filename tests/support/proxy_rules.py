@@ -22,12 +22,13 @@ class Deliver(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """``seconds``: how long a request is held at most, or after how long a stray one arrives. ``answer``: "cut" resets the
-    connection in place of the answer, "drop" swallows the answer only. ``again_after_s``: a second copy arrives so much later,
-    and nobody hears its answer."""
+    """``seconds``: how long a request is held at most, or after how long a stray one arrives; if ``on_release``, it arrives when
+    its rule is removed, at the latest then. ``answer``: "cut" resets the connection in place of the answer, "drop" swallows the
+    answer only. ``again_after_s``: a second copy arrives so much later, and nobody hears its answer."""
 
     deliver: Deliver = Deliver.NOW
     seconds: float = 0.0
+    on_release: bool = False
     answer: Literal["pass", "cut", "drop"] = "pass"
     again_after_s: float | None = None
 
@@ -44,6 +45,11 @@ def delayed(seconds: float) -> Action:
 def stray(after_s: float) -> Action:
     """The client loses its connection and repeats the request; the first copy arrives after this time."""
     return Action(Deliver.STRAY, after_s)
+
+
+def stray_until_removed(at_most_s: float = 60.0) -> Action:
+    """As `stray`, but the first copy arrives when the rule is removed."""
+    return Action(Deliver.STRAY, at_most_s, on_release=True)
 
 
 def lost() -> Action:
@@ -68,7 +74,7 @@ def duplicated(after_s: float) -> Action:
 
 @dataclass(slots=True, eq=False)
 class Rule:
-    """``hits`` are the requests that it took; ``released`` ends a hold."""
+    """``hits`` are the requests that it took; ``released`` ends a hold, and lets strays arrive."""
 
     action: Action
     apis: frozenset[int]
