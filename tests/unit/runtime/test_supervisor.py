@@ -20,6 +20,25 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
+def prepared(directory: Path, handling: str) -> list[str]:
+    """A process that says by a file that it handles SIGTERM."""
+    return python(
+        f"import os, pathlib, signal, sys, time; signal.signal(signal.SIGTERM, {handling}); "
+        f"pathlib.Path({str(directory)!r}, f'ready{{os.getpid()}}').touch(); time.sleep(60)"
+    )
+
+
+def tell(directory: Path, number: signal.Signals, processes: int) -> None:
+    """Sends this process the signal once so many of its children are ready for it."""
+
+    def wait_and_tell() -> None:
+        while len(list(directory.glob("ready*"))) < processes:
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=wait_and_tell, daemon=True).start()
+
+
 def test_all_that_end_well_end_the_service_well() -> None:
     recorder = Recorder()
     assert Supervisor(lambda _: python("pass"), 3, recorder).run() == 0
@@ -50,18 +69,10 @@ def test_one_that_dies_again_and_again_ends_the_service_with_its_code() -> None:
     assert recorder.of("worker-given-up")[0]["index"] == 0
 
 
-def test_a_signal_goes_on_to_all() -> None:
+def test_a_signal_goes_on_to_all(tmp_path: Path) -> None:
     recorder = Recorder()
-    wait = "import signal, sys, time; signal.signal(15, lambda *a: sys.exit(0)); time.sleep(60)"
-    supervisor = Supervisor(lambda _: python(wait), 2, recorder)
-
-    def interrupt() -> None:
-        while len(recorder.of("worker-started")) < 2:
-            time.sleep(0.02)
-        time.sleep(0.3)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=interrupt, daemon=True).start()
+    supervisor = Supervisor(lambda _: prepared(tmp_path, "lambda *a: sys.exit(0)"), 2, recorder)
+    tell(tmp_path, signal.SIGTERM, 2)
     assert supervisor.run() == 0
     assert recorder.of("worker-died") == []
 
@@ -76,13 +87,7 @@ def test_who_asks_the_parent_asks_all(tmp_path: Path) -> None:
         f"pathlib.Path(r'{tmp_path}', f'ready{{os.getpid()}}').touch(); time.sleep(60)"
     )
     supervisor = Supervisor(lambda _: python(answer), 2, recorder)
-
-    def ask() -> None:
-        while len(list(tmp_path.glob("ready*"))) < 2:
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    threading.Thread(target=ask, daemon=True).start()
+    tell(tmp_path, signal.SIGUSR1, 2)
     assert supervisor.run() == 0
     assert len(list(tmp_path.iterdir())) == 4
     assert recorder.of("worker-died") == []
@@ -123,11 +128,10 @@ def test_pauses_grow_up_to_a_bound_and_old_deaths_are_forgotten() -> None:
     assert isinstance(after_exit(1, [1.0] * (GIVE_UP_AFTER - 1), 2.0, stopping=False), GiveUp)
 
 
-def test_one_that_does_not_end_when_told_is_killed() -> None:
+def test_one_that_does_not_end_when_told_is_killed(tmp_path: Path) -> None:
     recorder = Recorder()
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-    supervisor = Supervisor(lambda _: python(deaf), 1, recorder, stop_timeout_s=0.5)
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    supervisor = Supervisor(lambda _: prepared(tmp_path, "signal.SIG_IGN"), 1, recorder, stop_timeout_s=0.5)
+    tell(tmp_path, signal.SIGTERM, 1)
     started = time.monotonic()
     assert supervisor.run() == 128 + signal.SIGKILL
     assert time.monotonic() - started < 30

@@ -101,7 +101,7 @@ def test_what_has_done_its_work_leaves_with_another_code() -> None:
 def test_it_stops_with_the_service() -> None:
     deadlines, left = Deadlines(TICK_S), Left()
     with Watchdog(deadlines, dict, Recorder(), leave=left, look_every_s=TICK_S):
-        deadlines.enter("step", 0.1)
+        deadlines.enter("step", 100.0)
         deadlines.leave()
     deadlines.enter("step", 0.0)
     time.sleep(5 * TICK_S)
@@ -134,9 +134,12 @@ with Watchdog(deadlines, dict, NoInstrument()):
 
 def test_a_call_that_keeps_the_lock_is_ended_by_the_timer_that_needs_none() -> None:
     ended = end_of("""
+import faulthandler, threading
+armed, later = threading.Event(), faulthandler.dump_traceback_later
+faulthandler.dump_traceback_later = lambda *given, **named: (later(*given, **named), armed.set())
 with Watchdog(deadlines, dict, NoInstrument(), lock_held_s=2.0):
     deadlines.enter("sleep", 0.5)
-    time.sleep(0.4)
+    armed.wait(50)
     ctypes.PyDLL(None).sleep(100)
 """)
     assert ended.returncode == 1, ended.stderr
