@@ -79,7 +79,7 @@ def test_several_topics_at_once(world: World):
 
 def test_a_record_for_a_deleted_topic_fails_its_transaction(world: World):
     topic, other = world.topic(), world.topic()
-    producer = world.producer(transaction_timeout_ms=3_000)
+    producer = world.producer(transaction_timeout_ms=8_000)  # half of it is the message time-out
     producer.begin()
     producer.produce(other, b"v", b"k", 0)
     producer.flush(PATIENCE_S)

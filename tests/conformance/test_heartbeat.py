@@ -9,19 +9,19 @@ from streamkit.kafka.client import Committed, TopicPartition
 from tests.conformance.world import PATIENCE_S, Member, World
 
 SHORT = {"transaction_timeout_ms": 1_000, "session_timeout_ms": 1_001, "max_poll_interval_ms": 1_001}
-TOO_LONG_S = 1.7
+TOO_LONG_S = 3.0  # librdkafka looks every half second, a busy machine later; a poll before it has looked would be in time
 LATER = SHORT | {"max_poll_interval_ms": 2_000}  # late, but not before it was told to give partitions up
 
 
 def test_a_member_that_was_killed_is_replaced_after_its_session(world: World):
     """Classic: the session time-out is the member's own setting."""
     group, topic = world.name("group"), world.topic(2)
-    stranger = world.stranger(group, topic, session_timeout_ms=1_000)
-    stranger.kill()
+    stranger = world.stranger(group, topic, session_timeout_ms=3_000)
     started = world.clock.monotonic()
+    stranger.kill()
     member = world.consumer(group, [topic])
     world.settle([member], lambda: len(member[1].held) == 2)
-    assert world.clock.monotonic() - started > 0.5
+    assert world.clock.monotonic() - started > 1.0
 
 
 def test_a_rebalance_waits_for_a_killed_member_no_longer_than_its_session(world: World):
@@ -38,10 +38,10 @@ def test_a_rebalance_waits_for_a_killed_member_no_longer_than_its_session(world:
 def test_who_works_on_a_batch_for_longer_than_its_session_stays(world: World):
     """Heartbeats do not depend on polls."""
     group, topic = world.name("group"), world.topic(2)
-    options = {"transaction_timeout_ms": 1_000, "session_timeout_ms": 1_500}
+    options = {"transaction_timeout_ms": 1_000, "session_timeout_ms": 3_000}
     busy = world.member(group, topic, 2, **options)
     before = busy[0].group_metadata()
-    world.clock.sleep(2.5)
+    world.clock.sleep(5.0)
     busy[0].poll(1, 0.2)
     assert busy[1].names() == ["assigned"]
     assert busy[0].group_metadata().generation == before.generation
