@@ -149,7 +149,7 @@ def test_a_certificate_that_is_not_there(command, module, monkeypatch, capsys):
 
 @pytest.mark.parametrize("command,where", [("run", "--bootstrap-servers"), ("reset", "--bootstrap-servers"), ("dev", "--broker")])
 def test_a_kafka_that_is_not_there(command, where, module, monkeypatch, capsys):
-    monkeypatch.setenv("STREAMKIT_START_TIMEOUT", "1s")
+    monkeypatch.setenv("STREAMKIT_START_TIMEOUT", "3s")
     code, text = run(monkeypatch, capsys, command, f"{module}:app", where, "127.0.0.1:1")
     last = text[text.index("error: ") :]
     assert code == 3, text
