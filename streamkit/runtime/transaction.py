@@ -12,7 +12,7 @@ refused when one has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from streamkit.clock import Clock
 from streamkit.config import EngineSettings
@@ -37,6 +37,12 @@ _INIT_PAUSE_S = 0.5
 _INIT_ATTEMPTS = 5
 _AT_ONCE_S = 10.0
 """For calls without a time-out of their own, which answer at once."""
+_OFFSETS_BYTES = 500_000
+"""Brokers keep the offsets of one request in one batch, and take a megabyte of it: more they refuse, without a name for it."""
+_OFFSET_BYTES = 64
+"""Of one position, beside its names and its metadata."""
+_FEW_OFFSETS = 100
+"""With the longest names and metadata, these are below it."""
 
 
 class UnknownOutcomeError(KafkaError):
@@ -176,7 +182,7 @@ class Transaction:
             return deadline - (self._clock.monotonic() - started)
 
         self._retry("flush", producer.flush, left())
-        self._retry("send_offsets", lambda seconds: producer.send_offsets(offsets, group, seconds), left())
+        self._send_offsets(producer, offsets, group, left)
         try:
             self._retry("commit", producer.commit, max(left(), 1.0))
         except RetriableError as error:
@@ -197,9 +203,17 @@ class Transaction:
             raise GenerationError(
                 f"group '{group.group_id}' has given us nothing", code="ILLEGAL_GENERATION", call="send_offsets"
             )
-        producer = self._begun()
-        self._retry("send_offsets", lambda left: producer.send_offsets(offsets, group, left), self._settings.deadline_s)
+        self._send_offsets(self._begun(), offsets, group, lambda: self._settings.deadline_s)
         self.abort()
+
+    def _send_offsets(
+        self, producer: Producer, offsets: Mapping[TopicPartition, Committed], group: GroupMetadata, left: Callable[[], float]
+    ) -> None:
+        def send(part: Mapping[TopicPartition, Committed]) -> None:
+            self._retry("send_offsets", lambda seconds: producer.send_offsets(part, group, seconds), left())
+
+        for part in _parts(offsets, group.group_id):
+            send(part)
 
     def abort(self) -> None:
         """Ends the open transaction without effect; a producer that cannot even do that is replaced, which does it as well."""
@@ -261,6 +275,23 @@ class Transaction:
             raise
         finally:
             self._guard.leave()
+
+
+def _parts(offsets: Mapping[TopicPartition, Committed], group: str) -> Iterator[Mapping[TopicPartition, Committed]]:
+    """What fits into one request each."""
+    if len(offsets) <= _FEW_OFFSETS:
+        yield offsets
+        return
+    part: dict[TopicPartition, Committed] = {}
+    size = 0
+    for tp, committed in offsets.items():
+        needs = _OFFSET_BYTES + len(group) + len(tp.topic) + len(committed.metadata)
+        if size + needs > _OFFSETS_BYTES:
+            yield part
+            part, size = {}, 0
+        part[tp] = committed
+        size += needs
+    yield part
 
 
 def _raise_broken(error: FatalError) -> None:

@@ -12,10 +12,14 @@ from contextlib import ExitStack
 import pytest
 from confluent_kafka import murmur2
 
+from streamkit.clock import SystemClock
+from streamkit.config import EngineSettings
 from streamkit.errors import AbortableError, FatalError, FencedError, GenerationError, RejectedRecordError, RetriableError
+from streamkit.instrument import Recorder
 from streamkit.kafka.client import Committed, GroupMetadata, NewTopic, TopicPartition
 from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
 from streamkit.kafka.confluent.producer import TransactionalProducer
+from streamkit.runtime.transaction import Transaction
 
 pytestmark = pytest.mark.timeout(60)
 NOW = int(time.time() * 1000)
@@ -282,6 +286,20 @@ def test_offsets_commit_and_abort_with_the_transaction(client, producer, stack):
         producer.send_offsets({tp: Committed(offset, "meta", 0)}, group, 10)
         end(10)
     assert consumer.committed([tp], 10) == {tp: Committed(1, "meta", 0)}
+
+
+def test_offsets_with_more_metadata_than_a_batch_of_the_broker_holds_are_committed(client, stack):
+    """1.2 MB: in one request the broker answers with an error without a name, each time."""
+    partitions = 300
+    topic = make_topic(client, partitions)
+    consumer = client.consumer(f"g-{topic}")
+    stack.callback(consumer.close)
+    group = join(consumer, topic)
+    offsets = {TopicPartition(topic, number): Committed(number, "x" * 4_000, 0) for number in range(partitions)}
+    transaction = Transaction(lambda: client.producer(f"p-{topic}"), SystemClock(), EngineSettings(), Recorder())
+    stack.callback(transaction.close)
+    transaction.commit(offsets, group)
+    assert consumer.committed(list(offsets), 10) == offsets
 
 
 def join(consumer, topic: str) -> GroupMetadata:

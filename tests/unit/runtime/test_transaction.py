@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -27,6 +27,7 @@ class Script:
         self._errors = errors
         self._takes = takes
         self.timeouts: dict[str, list[float]] = {}
+        self.sent: list[Mapping[TopicPartition, Committed]] = []
         self.closed = False
 
     def _called(self, name: str, timeout: float = 0.0) -> None:
@@ -50,7 +51,8 @@ class Script:
     def flush(self, timeout: float) -> None:
         self._called("flush", timeout)
 
-    def send_offsets(self, _offsets: object, _group: object, timeout: float) -> None:
+    def send_offsets(self, offsets: Mapping[TopicPartition, Committed], _group: object, timeout: float) -> None:
+        self.sent.append(offsets)
         self._called("send_offsets", timeout)
 
     def commit(self, timeout: float) -> None:
@@ -111,6 +113,28 @@ def test_all_calls_of_a_commit_share_one_deadline() -> None:
     assert producer.timeouts["flush"] == [SETTINGS.deadline_s]
     assert producer.timeouts["send_offsets"] == [SETTINGS.deadline_s - 4.0]
     assert producer.timeouts["commit"] == [SETTINGS.deadline_s - 7.0]
+
+
+@pytest.mark.parametrize("metadata, parts", [("", 1), ("x" * 1_000, 4), ("x" * 4_096, 13)])
+def test_offsets_that_are_too_much_for_one_request_go_in_parts_within_one_deadline(metadata: str, parts: int) -> None:
+    """Brokers keep the offsets of a request in one batch, of at most a megabyte: 1,500 tasks with many stores are above it."""
+    world = World(takes={"send_offsets": 0.1})
+    offsets = {TopicPartition("bids", number): Committed(number, metadata) for number in range(1_500)}
+    world.write()
+    world.transaction.commit(offsets, GROUP)
+    (producer,) = world.made
+    assert len(producer.sent) == parts
+    assert [one for part in producer.sent for one in part.items()] == list(offsets.items())
+    assert all(sum(len(each.metadata) + 64 for each in part.values()) <= 500_000 for part in producer.sent)
+    assert producer.timeouts["send_offsets"] == pytest.approx([SETTINGS.deadline_s - 0.1 * part for part in range(parts)])
+    assert producer.timeouts["commit"] == pytest.approx([SETTINGS.deadline_s - 0.1 * parts])
+
+
+def test_a_few_offsets_with_the_longest_metadata_go_at_once() -> None:
+    world = World()
+    offsets = {TopicPartition("bids", number): Committed(number, "x" * 4_096) for number in range(100)}
+    world.transaction.commit(offsets, GROUP)
+    assert world.made[0].sent == [offsets]
 
 
 @pytest.mark.parametrize("within_s, expected", [(6.0, 6.0), (600.0, SETTINGS.deadline_s)])
