@@ -55,6 +55,7 @@ def filled(records: int) -> sk.Broker:
 
 def test_the_times_of_the_stages_add_up_to_the_whole():
     """Measured around the service from outside: nothing is counted twice, and nothing is left out."""
+    run_service(bids_app().topology(), filled(1_000).client, EngineSettings(), RunOptions(until_end=True), Recorder())  # imports
     broker, events, told = filled(20_000), Recorder(), []
     options = RunOptions(until_end=True, report=lambda times, records: told.append((times, records)))
     begun = time.perf_counter()
