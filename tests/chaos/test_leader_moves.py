@@ -15,7 +15,7 @@ from tests.support.cluster3 import ProxiedKafka
 
 pytestmark = pytest.mark.broker
 PARTITION = TopicPartition("numbers", 0)
-SOON_S = 6.0  # several tries of a second, some of them at a broker that does not answer; without learning it was 10 to 60
+SOON_S = 9.0  # several tries of a second, some of them at a broker that does not answer; without learning it was 10 to 60
 
 
 @pytest.fixture(scope="module")
