@@ -13,11 +13,13 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import streamkit as sk
+from streamkit.runtime.outage import TELL_EVERY_S
 from tests.broker.test_kill import Service, check, feeder
 from tests.support.apps.totals import OUT_OF_ORDERNESS_MS, SIZE_MS
 from tests.support.local_kafka import LocalKafka
@@ -88,7 +90,9 @@ def test_a_broker_that_is_away_for_a_while(kafka: LocalKafka, how: str) -> None:
     waiting = of(service, "waiting-for-broker")
     assert waiting[0]["kafka"] == kafka.bootstrap
     assert waiting[0]["error"]
-    assert len(waiting) <= 2 + AWAY_S / 10  # now and then, not with every attempt
+    away_s = [float(str(event["away_s"])) for event in waiting]
+    within_one_outage = [after - before for before, after in pairwise(away_s) if after > before]
+    assert all(seconds > TELL_EVERY_S - 1 for seconds in within_one_outage)  # now and then, not with every attempt
     last = Service(kafka.bootstrap, run, "--until-end")
     try:
         assert last.process.wait(60) == 0, last.text()
