@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 
 import streamkit as sk
 from tests.broker.test_kill import SEED, Service, check
+from tests.broker.test_outage import of, wait_for
 from tests.broker.test_rescale import wait_for_progress
 from tests.support.apps.totals import SIZE_MS
 from tests.support.apps.two_topics import OUT_OF_ORDERNESS_MS
@@ -48,6 +49,10 @@ def feed(bootstrap: str, run: str, events: list[tuple[str, Event]], stop: thread
     producer.flush(30)
 
 
+def idle_partitions(service: Service) -> list[tuple[str, int]]:
+    return [(str(event["topic"]), int(str(event["partition"]))) for event in of(service, "partition-idle")]
+
+
 @pytest.mark.timeout(200)
 def test_two_topics_of_different_rates_survive_1_3_2_workers(real_broker: str) -> None:
     run, broker, stop = secrets.token_hex(4), sk.Broker.at(real_broker), threading.Event()
@@ -73,6 +78,7 @@ def test_two_topics_of_different_rates_survive_1_3_2_workers(real_broker: str) -
         feeding.start()
         start("a")
         wait_for_progress(broker, run, feeding)  # without an end of input: the partition that has nothing counts as idle
+        wait_for(lambda: (f"slow-{run}", IDLE) in idle_partitions(running["a"]), running["a"])
         start("b")
         start("c")
         wait_for_progress(broker, run, feeding)
@@ -87,8 +93,6 @@ def test_two_topics_of_different_rates_survive_1_3_2_workers(real_broker: str) -
         stop.set()
         for service in running.values():
             service.kill()
-    idle = [json.loads(line) for line in running["a"].lines if '"partition-idle"' in line]
-    assert (f"slow-{run}", IDLE) in [(event["topic"], event["partition"]) for event in idle]
     check(broker, run, expected)
 
 
