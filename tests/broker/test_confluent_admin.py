@@ -136,7 +136,7 @@ def test_nobody_there_is_retriable_and_in_time():
         started = time.monotonic()
         with pytest.raises(RetriableError):
             call()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10  # long for a busy machine, short beside librdkafka's 60 s
     admin.close()
 
 

