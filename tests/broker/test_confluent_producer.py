@@ -18,6 +18,7 @@ from streamkit.errors import AbortableError, FatalError, FencedError, Generation
 from streamkit.instrument import Recorder
 from streamkit.kafka.client import Committed, GroupMetadata, NewTopic, TopicPartition
 from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
+from streamkit.kafka.confluent import producer as producers
 from streamkit.kafka.confluent.producer import TransactionalProducer
 from streamkit.runtime.transaction import Transaction
 
@@ -364,17 +365,20 @@ def test_calls_out_of_order_are_fatal(client, stack):
         producer.produce("t", b"x", None, 0)
 
 
-def test_close_does_not_wait_and_the_successor_aborts_what_was_left(client, stack):
+def test_close_does_not_wait_and_the_successor_aborts_what_was_left(client, stack, monkeypatch):
     topic, name = make_topic(client), f"p-{uuid.uuid4().hex[:8]}"
     old = start(client, stack, name)
     old.begin()
     old.produce(topic, b"sent", None, 0)
     old.flush(10)
     old.produce_many(topic, [b"queued"] * 1000, [None] * 1000, 0, NOW)
-    started = time.monotonic()
+    closed, drop = threading.Event(), producers._drop
+    stack.callback(closed.set)
+    monkeypatch.setattr(producers, "_drop", lambda holder: (closed.wait(50), drop(holder)))
+    old.close()  # returns while its client is still there
     old.close()
-    old.close()
-    assert time.monotonic() - started < 0.1
+    assert [thread.name for thread in threading.enumerate()].count(f"drop {name}") == 1
+    closed.set()
     new = start(client, stack, name)
     new.begin()
     new.produce(topic, b"new", None, 0)
@@ -394,4 +398,4 @@ def test_nobody_there_is_retriable_and_in_time():
     with pytest.raises(RetriableError):
         producer.init_transactions(1)
     producer.close()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20  # long for a busy machine, short beside for ever
