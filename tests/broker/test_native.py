@@ -339,7 +339,8 @@ def test_seeks_and_pauses_while_records_flow_give_what_they_say(kafka, way):
 
 
 def test_members_come_and_go_while_records_flow(kafka):
-    """What a member is given of a partition goes on without a gap from where it was placed, whoever had it before."""
+    """What a member is given of a partition goes on without a gap from where it was placed, whoever had it before. They read
+    slowly until all have joined: on a busy machine that takes seconds, and there has to be something left."""
     topic, n = kafka.topic(4), 4_000
     for partition in range(4):
         kafka.write(topic, n, partition=partition)
@@ -347,6 +348,8 @@ def test_members_come_and_go_while_records_flow(kafka):
     done = dict.fromkeys((TopicPartition(topic, partition) for partition in range(4)), 0)
 
     class Member:
+        most = 5
+
         def __init__(self) -> None:
             self.consumer, self.listener = kafka.member("by column", topic, group)
             self.read = 0
@@ -357,7 +360,7 @@ def test_members_come_and_go_while_records_flow(kafka):
             for tp in came:
                 self.consumer.seek(tp, done[tp])
             self.consumer.resume(came)
-            for batch in self.consumer.poll(20, 0.02).batches:
+            for batch in self.consumer.poll(self.most, 0.02).batches:
                 assert batch.tp in self.listener.owned
                 assert batch.offsets().tolist() == list(range(done[batch.tp], done[batch.tp] + len(batch)))
                 done[batch.tp] = batch.next_offset
@@ -367,6 +370,7 @@ def test_members_come_and_go_while_records_flow(kafka):
     poll_until(lambda: first.read > 200 and second.read > 200, first.poll, second.poll)
     third = Member()
     poll_until(lambda: third.read > 200, first.poll, second.poll, third.poll)
+    Member.most = 20
     second.consumer.close()
     poll_until(lambda: len(first.listener.owned | third.listener.owned) == 4, first.poll, third.poll)
     poll_until(lambda: set(done.values()) == {n}, first.poll, third.poll)
@@ -423,7 +427,7 @@ def test_a_topic_that_is_made_anew_is_read_from_its_start(kafka, way):
             listener.came += listener.owned
 
     listener.came = [tp]
-    poll_until(lambda: bool(again.rows), poll, seconds=60)
+    poll_until(lambda: len(again.offsets(tp)) >= 20, poll, seconds=60)
     assert [row[2] for row in again.rows[tp]] == [b"%d" % i for i in range(100, 120)]
 
 
