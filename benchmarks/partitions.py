@@ -3,6 +3,7 @@
     step        what a step of the worker costs that has nothing to do, by the number of its tasks; the engine alone, no Kafka
     idle        processor time of a service without records on a real Kafka
     throughput  the same records in 1, 4, 16 and 256 partitions, to the end of the input (a bar: 256 within 30 % of 4)
+    life        start, commits, memory, a second worker, restart and end with 1,000 partitions (or `--partitions`); lifecycle.py
 
 The application is that of the other benchmarks: a tumbling window by the record's key, so each partition is a task with a
 changelog.
@@ -21,6 +22,7 @@ import streamkit as sk
 from benchmarks import bids, job
 from benchmarks.contestants import streamkit as contestant
 from benchmarks.job import Job, Measured
+from benchmarks.lifecycle import Lifecycle
 from benchmarks.soak import serve
 from benchmarks.stage import Stage, stage
 from streamkit.kafka.client import Polled
@@ -86,13 +88,15 @@ def _commits(run: Measured) -> dict[str, Any]:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("parts", nargs="*", default=["step", "idle", "throughput"], help="step, idle, throughput")
-    parts = arguments.parse_args().parts
+    arguments.add_argument("parts", nargs="*", default=["step", "idle", "throughput"], help="step, idle, throughput, life")
+    arguments.add_argument("--partitions", type=int, default=TASKS[-1], help="of life (%(default)s)")
+    given = arguments.parse_args()
+    parts = given.parts
     console = Console()
     if "step" in parts:
         costs = {tasks: step_us(tasks) for tasks in TASKS}
         console.print("a step without records:", ", ".join(f"{tasks:,} tasks {cost:.0f} µs" for tasks, cost in costs.items()))
-    if {"idle", "throughput"}.isdisjoint(parts):
+    if {"idle", "throughput", "life"}.isdisjoint(parts):
         return
     broker = find_broker(lambda text: print(f"kafka: {text}", flush=True))
     try:
@@ -103,6 +107,8 @@ def main() -> None:
                 print(f"an idle service, share of a processor: {told}", flush=True)
             if "throughput" in parts:
                 _tell(console, throughput(at))
+            if "life" in parts:
+                Lifecycle(at, given.partitions).run()
     finally:
         broker.stop()
 
