@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
+import confluent_kafka as ck
 import pytest
 
 from streamkit.errors import GenerationError, LostOffsetError, RetriableError
@@ -457,3 +459,32 @@ def test_the_reader_says_which_offset_is_lost(client, stack):
     reader.assign({tp: 2})
     with pytest.raises(LostOffsetError, match=f"{topic}-0@2"):
         poll_until(reader, lambda _: False, 10)
+
+
+def test_a_backlog_in_many_partitions_comes_in_small_responses(real_broker, classic, stack):
+    """librdkafka looks at the bounds of its queue, here 1,000 records, before it asks. What comes then is bounded by
+    fetch.max.bytes alone, 4 MB; with its own default one response brings 2 MB of each partition, 24,000 records."""
+    topic, count = make_topic(classic, 12), 2_200
+    producer = classic.producer(f"w-{uuid.uuid4().hex[:8]}")
+    producer.init_transactions(20)
+    producer.begin()
+    for partition in range(12):
+        content = random.Random(partition).randbytes(1_000 * count)  # does not compress
+        producer.produce_many(
+            topic, [content[at : at + 1_000] for at in range(0, len(content), 1_000)], [None] * count, partition, NOW
+        )
+    producer.flush(20)
+    producer.commit(20)
+    producer.close()
+    slowly = {"fetch.queue.backoff.ms": "300"}  # so that what is there is taken before the next response
+    settings = ConnectionSettings(real_broker, fetch_queue_records=1_000, properties=slowly)
+    consumer = ck.Consumer({**settings.consumer_config(f"g-{uuid.uuid4().hex[:8]}"), "enable.partition.eof": False})
+    stack.callback(consumer.close)
+    consumer.assign([ck.TopicPartition(topic, partition, 0) for partition in range(12)])
+    taken: list[int] = []
+    end = time.monotonic() + 40
+    while sum(taken) < 12 * count:
+        assert time.monotonic() < end, taken
+        time.sleep(0.3)
+        taken.append(len(consumer.consume(100_000, 0)))
+    assert max(taken) <= 1_000 + 2 * 4_300  # two, where this thread was held up

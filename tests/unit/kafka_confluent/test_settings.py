@@ -9,7 +9,7 @@ import pytest
 
 from streamkit.errors import ConfigError, RetriableError
 from streamkit.kafka.confluent import ConfluentClient, ConnectionSettings
-from streamkit.kafka.confluent.settings import CONSUMER_ONLY, GUARDED, PRODUCER_ONLY
+from streamkit.kafka.confluent.settings import CONSUMER_ONLY, FETCH_MAX_BYTES, GUARDED, PRODUCER_ONLY
 
 
 def settings(**arguments) -> ConnectionSettings:
@@ -90,6 +90,29 @@ def test_properties_go_only_to_the_clients_that_know_them():
     assert {kind for kind, config in configs.items() if config.get("linger.ms") == "5"} == {"producer"}
     assert {kind for kind, config in configs.items() if config.get("fetch.max.bytes") == "1000000"} == {"consumer"}
     assert {kind for kind, config in configs.items() if "socket.keepalive.enable" in config} == set(configs)
+
+
+@pytest.mark.parametrize(
+    "properties,expected",
+    [
+        ({}, FETCH_MAX_BYTES),
+        ({"message.max.bytes": "2000000"}, FETCH_MAX_BYTES),
+        ({"message.max.bytes": "10000000"}, 10_000_000),
+        ({"message.max.bytes": "10000000", "fetch.max.bytes": "20000000"}, "20000000"),
+        ({"fetch.max.bytes": "1000000"}, "1000000"),
+        ({"fetch.message.max.bytes": "50000000"}, FETCH_MAX_BYTES),
+        ({"receive.message.max.bytes": "5000000"}, FETCH_MAX_BYTES),
+    ],
+)
+def test_a_response_is_bounded_and_librdkafka_takes_the_bound_beside_larger_messages(properties, expected):
+    one = settings(properties=properties)
+    assert one.consumer_config("g")["fetch.max.bytes"] == expected
+    ConfluentClient(one).reader().close()
+
+
+def test_a_size_that_is_no_number_is_refused():
+    with pytest.raises(ConfigError, match=r"message\.max\.bytes must be a number of bytes, not 'large'"):
+        settings(properties={"message.max.bytes": "large"}).consumer_config("g")
 
 
 def test_librdkafka_takes_every_client_and_warns_of_nothing(caplog):
