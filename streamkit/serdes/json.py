@@ -188,7 +188,7 @@ def serde_for(value: Any) -> Serde[Any]:
 def encode_columns(names: Sequence[str], columns: Sequence[Column | Constant], count: int) -> Sequence[bytes]:
     """The JSON of ``count`` rows without a model, from their columns: exactly what `UntypedJson` writes for each Row.
 
-    >>> encode_columns(["item", "n"], [Column(["A", "B"], None, Kind.STR), Constant(1, Kind.INT)], 2)
+    >>> list(encode_columns(["item", "n"], [Column(["A", "B"], None, Kind.STR), Constant(1, Kind.INT)], 2))
     [b'{"item":"A","n":1}', b'{"item":"B","n":1}']
     """
     return UntypedJson().columns_encoder(names)(columns, count)

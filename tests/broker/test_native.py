@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -198,33 +197,6 @@ def test_keys_choose_the_same_partitions(classic):
     ]
     assert by_partition[0] == by_partition[1]
     assert len(by_partition[0]) == 5
-
-
-@pytest.mark.parametrize("way", BOTH)
-def test_columns_may_be_any_iterable(classic, way):
-    topic, producer = classic.topic(), classic.producer(way)
-    producer.begin()
-    values = [b"1", b"2", b"3"]
-    producer.produce_many(topic, values, repeat(b"k"), 0, (NOW + i for i in range(3)), (None for _ in values))
-    producer.produce_many(topic, values, iter([b"a", b"b", b"c"]), 0, np.arange(NOW, NOW + 6)[::2])
-    producer.produce_many(topic, values, [None] * 3, 0, range(NOW, NOW + 3))
-    producer.produce_many(topic, [], [], 0, [])
-    for keys, stamps in ([b"k"] * 2, NOW), ([b"k"] * 3, [NOW, NOW]):
-        with pytest.raises(ValueError, match="fewer keys or timestamps"):
-            producer.produce_many(topic, values, keys, 0, stamps)
-    producer.flush(10)
-    producer.commit(10)
-    (rows,) = read(classic, way, topic).rows.values()
-    assert [row[3] for row in rows] == [b"k", b"k", b"k", b"a", b"b", b"c", None, None, None]
-    assert [row[1] - NOW for row in rows] == [0, 1, 2, 0, 2, 4, 0, 1, 2]
-
-
-@pytest.mark.parametrize("way", BOTH)
-def test_a_closed_producer_says_so(classic, way):
-    producer = classic.producer(way)
-    producer.close()
-    with pytest.raises(RuntimeError, match="is closed"):
-        producer.produce_many("t", [b"v"], [None], 0, NOW)
 
 
 def what(error: KafkaError) -> tuple[Any, ...]:
