@@ -16,7 +16,7 @@ from tests.support.examples import FAST, USUAL
 from tests.support.shared import SHARED, Answer, Kind, Say, Shared, Started
 
 # How long an example takes says nothing on a machine that others use as well. `make test` draws all examples; with `--no-broker`
-# (`make test-fast`) every test draws three fifths of its own.
+# (`make test-fast`) every test draws three tenths of its own.
 settings.register_profile(
     "streamkit", max_examples=USUAL, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )

@@ -20,7 +20,7 @@ from streamkit.runtime.topics import lay_out
 from tests.driver.rig import Rig
 
 CHANGELOG = "app.agg.changelog"
-BATCHES = 1_500
+BATCHES = 800
 
 
 class Event(sk.Model):

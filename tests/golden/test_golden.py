@@ -23,6 +23,7 @@ import pytest
 import streamkit as sk
 from tests.driver.rig import Rig
 from tests.golden.pipelines import PIPELINES
+from tests.support.examples import everything
 from tests.support.golden import CASES as CASES_DIR
 from tests.support.golden import drawn, to_text
 
@@ -207,10 +208,16 @@ def test_drawn_cases_are_what_the_reference_gives_today() -> None:
         assert (CASES_DIR / f"{name}.json").read_text() == to_text(content), f"{name}: run python -m tests.support.golden"
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_case(name: str) -> None:
+def ways_of(number: int) -> tuple[Callable[[dict[str, Any]], Output], ...]:
+    """All in a run of all tests; in one of the fast tests straight and two of the others, so that each of them has its cases."""
+    first, *others = WAYS
+    return WAYS if everything() else (first, *(others[(number + step) % len(others)] for step in (0, 2)))
+
+
+@pytest.mark.parametrize("number,name", list(enumerate(CASES)), ids=CASES)
+def test_case(number: int, name: str) -> None:
     case = CASES[name]
-    for way in WAYS:
+    for way in ways_of(number):
         assert run(way, case) == expected(case), f"{way.__name__}: {case['about']}"
 
 

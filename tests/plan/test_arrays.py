@@ -12,6 +12,7 @@ from streamkit.plan.expressions import evaluate, expression_field
 from streamkit.record.batch import Batch
 from streamkit.record.columns import Column, columns_from_frame, frame_of
 from streamkit.record.schema import Field, Kind, Schema
+from tests.support.examples import examples
 
 SCHEMA = Schema({name: Field(kind, nullable=True) for name, kind in (("a", Kind.INT), ("b", Kind.INT), ("x", Kind.FLOAT))})
 INTS = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300) | st.sampled_from([-(2**63), 2**63 - 1, 0, -1])
@@ -69,7 +70,7 @@ def by_polars(expr, columns, count):
     return columns_from_frame(evaluate(frame_of(columns, count), [expr.alias("out")]), count)["out"]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(ROWS, ints | floats | truths)
 @example([(-(2**63), -1, 0.0)], pl.col("a") * pl.col("b"))
 @example([(-7, 3, 0.0), (7, 3, 0.0)], pl.col("a") % 3)

@@ -16,10 +16,12 @@ from streamkit.testing.sim.campaign import Report, campaign, load, run, save, sh
 from streamkit.testing.sim.faults import KINDS, Bounds, Fault, draw_faults
 from streamkit.testing.sim.world import Plan, draw_plan, draw_settings, stream
 from tests.sim.scenarios import ALL, DAMAGED, SCENARIOS, TURNS
+from tests.support.examples import everything, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = sorted((ROOT / "tests" / "sim" / "seeds").glob("*.json"))
-RUNS, SLICES = 240, 8
+SLICES = 8
+RUNS = seeds(30)  # of a slice
 
 DIGESTS = """
 from streamkit.testing.sim.campaign import run
@@ -32,7 +34,7 @@ for seed, name in enumerate(sorted(SCENARIOS), 40):
 
 @pytest.mark.parametrize("part", range(SLICES))
 def test_no_invariant_breaks_under_drawn_faults(part):
-    report = campaign(ALL, RUNS // SLICES, 100_000 + part * (RUNS // SLICES), turns=TURNS)
+    report = campaign(ALL, RUNS, 100_000 + part * RUNS, turns=TURNS)
     assert not report.failures, told(report)
 
 
@@ -50,10 +52,10 @@ def test_what_once_failed_holds_now(path):
 
 
 def test_the_same_seed_is_the_same_run_however_python_hashes():
-    found = [digests(hash_seed) for hash_seed in ("0", "1", "4711")]
+    found = [digests(hash_seed) for hash_seed in ("0", "4711")]
     assert len(found[0]) == len(SCENARIOS)
     assert len(set(found[0])) == len(SCENARIOS), "different scenarios, the same trace: nothing is hashed"
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def digests(hash_seed: str) -> tuple[str, ...]:
@@ -90,6 +92,8 @@ def test_every_kind_of_fault_strikes_and_is_borne(kind):
     scenario = SCENARIOS["repartitioned"]
     for seed in range(3):
         report.add(run(scenario, draw_plan(scenario, seed, faults=3, kinds=[kind])))
+        if report.coverage[f"fault:{kind}"] and not everything():
+            break
     assert report.coverage[f"fault:{kind}"] > 0
     assert not report.failures, told(report)
 

@@ -8,11 +8,12 @@ from streamkit.testing.sim.campaign import campaign, run
 from streamkit.testing.sim.world import draw_plan
 from tests.sim.test_simulator import told
 from tests.sim.time_kinds import KINDS
+from tests.support.examples import seeds
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_no_invariant_breaks_under_drawn_faults(name: str) -> None:
-    report = campaign(KINDS, 30, 800_000, turns=(name,))
+    report = campaign(KINDS, seeds(30), 800_000, turns=(name,))
     assert not report.failures, told(report)
 
 

@@ -7,9 +7,10 @@ import pytest
 from streamkit.testing.sim.campaign import campaign
 from tests.sim.test_simulator import told
 from tests.sim.window_kinds import KINDS
+from tests.support.examples import seeds
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_no_invariant_breaks_under_drawn_faults(name: str) -> None:
-    report = campaign(KINDS, 30, 700_000, turns=(name,))
+    report = campaign(KINDS, seeds(30), 700_000, turns=(name,))
     assert not report.failures, told(report)

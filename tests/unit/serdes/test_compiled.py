@@ -22,6 +22,7 @@ from streamkit.serdes.json_columns import columns_to_json
 from streamkit.serdes.json_text import encode_object
 from streamkit.serdes.keys import IntKey
 from streamkit.serdes.serde import DECODE_ERRORS
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.skipif(COLUMNS is None, reason="the compiled module of the serdes is not built, or STREAMKIT_NATIVE=off")
 
@@ -229,7 +230,7 @@ class TestProjection:
             b"1",
         ]
         taken = refused = 0
-        for _ in range(4_000):
+        for _ in range(examples(4_000)):
             value = bytearray(chance.choice(seeds))
             for _ in range(chance.choice((1, 1, 1, 2, 3))):
                 at = chance.randrange(len(value) + 1)
@@ -249,8 +250,8 @@ class TestProjection:
                 refused += 1
                 with pytest.raises(DECODE_ERRORS):
                     by_rows(ALL, names, [bytes(value)])
-        assert taken > 300
-        assert refused > 300
+        assert taken > examples(300)
+        assert refused > examples(300)
 
 
 class TestIntegers:

@@ -33,7 +33,7 @@ class Both:
             for pane, key, slot in zip(panes.tolist(), keys.tolist(), found.tolist(), strict=True):
                 if (pane, key) not in known:
                     new.setdefault((pane, key), slot)
-                assert (known | new)[pane, key] == slot
+                assert (known[pane, key] if (pane, key) in known else new[pane, key]) == slot
             assert sorted(taken.tolist()) == sorted(new.values())
             known |= new
             assert len(set(known.values())) == len(known)
