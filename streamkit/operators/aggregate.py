@@ -28,6 +28,7 @@ from streamkit.record.columns import Column, column_from, repeated
 from streamkit.record.schema import Field, Kind
 from streamkit.state.accumulators import CannotGiveError, HasCells
 from streamkit.state.changelog import BlockStore
+from streamkit.state.key_index import Keys
 from streamkit.state.window_store import Entries
 
 Int64s = npt.NDArray[np.int64]
@@ -72,7 +73,10 @@ class AggregateOperator(Operator):
         self.progress = Progress()
         self._failures = failures
         self._label = node.name
-        self._schema = node.schema  # derived anew whenever it is asked for
+        self._schema = node.schema  # derived anew whenever it is asked for, as all of these
+        self._has_bounds = bool(node.bounds)
+        self._names = (*node.bounds, *node.outputs)
+        self._key_columns = [*zip(node.key.key_columns, (field.kind for field in node.key.key_fields), strict=True)]
         self._inputs = AggregateInputs(node, failures)
         self.accumulators = self._inputs.accumulators
         self._last_place: tuple[tuple[str, int], int] = (("", -1), -1)
@@ -118,11 +122,15 @@ class AggregateOperator(Operator):
     def _without_late(self, batch: Batch, pane_ends: Int64s) -> tuple[Batch, Int64s, Int64s | None]:
         """The records that count somewhere, with their panes; and the first windows of those panes in which they do, where that
         is not the first for all."""
-        first_open: Int64s = repeated(self._first_open_end(), len(batch))
+        open_end = self._first_open_end()
+        first_ends = self.window.first_window_end(pane_ends)
+        is_open = int(first_ends.min()) >= open_end
+        if batch.watermarks is None and is_open:
+            return batch, pane_ends, None
+        first_open: Int64s = repeated(open_end, len(batch))
         if batch.watermarks is not None:
             first_open = np.maximum(self.window.first_open_end(batch.watermarks), first_open)
-        first_ends = self.window.first_window_end(pane_ends)
-        if bool((first_ends >= first_open).all()):
+        if is_open and bool((first_ends >= first_open).all()):
             return batch, pane_ends, None
         last_ends = self.window.last_window_end(pane_ends)
         since = np.maximum(first_ends, first_open)
@@ -219,40 +227,36 @@ class AggregateOperator(Operator):
     def _result_batches(self, entries: Entries, *, to_look_at: bool = False) -> Iterator[Batch]:
         entries, results = self._results(entries, to_look_at=to_look_at)
         start_ms, end_ms = self._bounds(entries)
-        columns = _key_columns(self.node, entries)
-        for name, instants in zip(self.node.bounds, (start_ms, end_ms), strict=False):
-            columns[name] = Column(_micros(instants), None, Kind.DATETIME)
-        columns |= dict(zip(self.node.outputs, results, strict=True))
+        columns = self._of_keys(entries.keys)
+        bounds = [Column(_micros(instants), None, Kind.DATETIME) for instants in (start_ms, end_ms)] if self._has_bounds else []
+        columns |= zip(self._names, [*bounds, *results], strict=True)
         timestamps = self._event_times(entries, end_ms)
-        tp, offset = self._last_place
         for start in range(0, len(entries), EMIT_ROWS):
-            part = slice(start, start + EMIT_ROWS)
-            keys = entries.keys[part]
-            yield Batch(
-                DerivedOrigin(tp, offset, len(keys)),
-                self._schema,
-                timestamps[part],
-                columns={name: _slice(column, part) for name, column in columns.items()},
-                keys=keys,
-            )
+            if start or len(entries) > EMIT_ROWS:
+                part = slice(start, start + EMIT_ROWS)
+                of_part = {name: _slice(column, part) for name, column in columns.items()}
+                yield self._result_batch(timestamps[part], of_part, entries.keys[part])
+            else:
+                yield self._result_batch(timestamps, columns, entries.keys)
+
+    def _result_batch(self, timestamps: Int64s, columns: dict[str, Column], keys: Keys) -> Batch:
+        return Batch(DerivedOrigin(*self._last_place, len(keys)), self._schema, timestamps, columns=columns, keys=keys)
+
+    def _of_keys(self, keys: Keys) -> dict[str, Column]:
+        if not self._key_columns:
+            return {}
+        if not isinstance(keys, list):
+            return {self._key_columns[0][0]: Column(keys, None, Kind.INT)}
+        parts = [keys] if len(self._key_columns) == 1 else [[key[part] for key in keys] for part in range(len(self._key_columns))]
+        return {
+            name: column_from(part, name, Field(kind, nullable=True))
+            for part, (name, kind) in zip(parts, self._key_columns, strict=True)
+        }
 
 
 def _shown(key: Any) -> str:
     """As Python has it, also of an int key, which is one of numpy's."""
     return repr(key.item() if isinstance(key, np.generic) else key)
-
-
-def _key_columns(node: WindowAggregate, entries: Entries) -> dict[str, Column]:
-    names, keys = node.key.key_columns, entries.keys
-    if not names:
-        return {}
-    if not isinstance(keys, list):
-        return {names[0]: Column(keys, None, Kind.INT)}
-    parts = [keys] if len(names) == 1 else [[key[part] for key in keys] for part in range(len(names))]
-    kinds = [field.kind for field in node.key.key_fields]
-    return {
-        name: column_from(part, name, Field(kind, nullable=True)) for name, part, kind in zip(names, parts, kinds, strict=True)
-    }
 
 
 def _micros(instants: Int64s) -> Int64s:

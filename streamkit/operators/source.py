@@ -20,7 +20,7 @@ from streamkit.operators.operator import Failures, Operator, place
 from streamkit.plan.nodes import EventTime
 from streamkit.record import instants
 from streamkit.record.batch import Batch
-from streamkit.record.columns import Column
+from streamkit.record.columns import Column, repeated
 from streamkit.record.joined import Joined
 from streamkit.record.schema import ANY_FIELD, Kind, Schema
 from streamkit.serdes.serde import (
@@ -36,7 +36,6 @@ from streamkit.serdes.serde import (
 Int64s = npt.NDArray[np.int64]
 
 _FAILURES = (*DECODE_ERRORS, TypeError)  # a null where bytes are expected is a TypeError
-_NO_TIMES = np.int64(0)
 
 _SENSIBLE_FROM, _SENSIBLE_TO = 315_532_800_000, 4_102_444_800_000  # 1980 and 2100
 
@@ -101,7 +100,7 @@ class SourceReader(Operator):
 
     def _decoded(self, fetched: RecordBatch) -> Batch:
         # Kafka's own times are read only where they are the event times: taking them out costs a third of decoding.
-        timestamps = fetched.timestamps() if self._event_time.by is None else np.broadcast_to(_NO_TIMES, len(fetched))
+        timestamps = fetched.timestamps() if self._event_time.by is None else repeated(0, len(fetched))
         whole = Batch(
             fetched, self._schema, timestamps, decode_keys=self._decoding.key.decode, original=True,
             full_rows=self._full_rows if self._decoding.fields is not None else None,

@@ -7,6 +7,7 @@ window for which it is not late; hopping, into a pane of its own (`PaneId.since`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from streamkit.record.columns import Column, repeated
 from streamkit.state.accumulators import Accumulator, CannotAddError
 from streamkit.state.key_index import Keys
 from streamkit.state.overlapping import OverlappingTotals
+from streamkit.state.slots import edges
 from streamkit.state.window_store import Entries, PaneId, WindowStore
 
 Int64s = npt.NDArray[np.int64]
@@ -107,7 +109,7 @@ class WindowAggregateOperator(AggregateOperator):
             return
         together: list[int] = []
         rows = 0
-        for end in [pane.end for pane in self.store.panes if self.window.closes_at(pane.end) <= watermark]:
+        for end in self.store.pane_ends_through(watermark - self.window.closes_at(0)):
             for updates in self._of_panes:
                 updates.closing(end)
             together.append(end)
@@ -156,9 +158,9 @@ class WindowAggregateOperator(AggregateOperator):
     def _bounds(self, entries: Entries) -> tuple[Int64s, Int64s]:
         ends = entries.ends
         if ends is not None:
-            windows = np.flatnonzero(np.concatenate(([True], ends[1:] != ends[:-1])))
-            starts = [self.window.start_of(end) for end in ends[windows].tolist()]
-            return np.repeat(starts, np.diff(windows, append=len(ends))), ends
+            runs = edges(ends)
+            starts = [self.window.start_of(end) for end in ends[runs[:-1]].tolist()]
+            return np.array(starts).repeat([end - start for start, end in pairwise(runs)]), ends
         end = entries.pane.end
         return repeated(self.window.start_of(end), len(entries)), repeated(end, len(entries))
 

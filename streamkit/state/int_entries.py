@@ -80,8 +80,8 @@ class IntEntries:
         """Where they are within their panes."""
         return self._places[slots].astype(np.int64)
 
-    def set_places(self, slots: Slots, first: int) -> None:
-        self._places[slots] = np.arange(first, first + len(slots))
+    def set_places(self, slots: Slots, places: Int64s) -> None:
+        self._places[slots] = places
 
     def slots(self, panes: Int64s, keys: Int64s) -> tuple[Slots, Slots]:
         """The slot of each pair, and the slots that were taken for those that were not there."""
@@ -136,7 +136,7 @@ class IntEntries:
             self._used += count
             taken.append(self._pool.take(count))
             if done == len(keys):
-                return found, np.concatenate(taken)
+                return found, taken[0] if len(taken) == 1 else np.concatenate(taken)
             if count == room:
                 self._enter_all(3)
             else:

@@ -20,7 +20,7 @@ from streamkit.record.columns import Column, repeated
 from streamkit.state.accumulators import Accumulator, CannotAddError, Cells, check_columns
 from streamkit.state.int_entries import IntEntries
 from streamkit.state.key_index import KeyIndex, Keys, ObjectKeys, fitting, index_for
-from streamkit.state.slots import SlotList, SlotPool, Slots, fitted
+from streamkit.state.slots import SlotList, SlotPool, Slots, by_number, fitted, groups
 
 Int64s = npt.NDArray[np.int64]
 CountsIn = Callable[[int], tuple[int, int]]
@@ -131,6 +131,7 @@ class WindowStore:
         self._counts_in = counts_in
         self._pool = SlotPool()
         self._cells: list[Cells] = [[np.empty(0, dtype) for dtype in acc.dtypes] for acc in self.accumulators]
+        self._has_objects = any(dtype.hasobject for acc in self.accumulators for dtype in acc.dtypes)
         self._dirty = np.zeros(0, bool)
         self._ints: IntEntries | None = IntEntries(self._pool)  # None: keys are looked up in each pane's own index
         self._panes: dict[int, _Pane] = {}
@@ -162,10 +163,14 @@ class WindowStore:
         """The end of the last window that the pane's rows count in as they are: behind it they are of no use."""
         return pane.end if self._counts_in is None else self._counts_in(pane.end)[1]
 
+    def pane_ends_through(self, last: int) -> list[int]:
+        """The ends of the panes up to this one, oldest first, of a store in which every pane is a window by itself."""
+        return sorted(end for end in self._panes if end <= last)
+
     def size_of(self, pane_end: int) -> int:
         """The rows of the pane that is a window by itself."""
         pane = self._panes.get(pane_end)
-        return 0 if pane is None else len(pane.slots)
+        return 0 if pane is None else pane.slots.size
 
     # ---- records
 
@@ -186,12 +191,12 @@ class WindowStore:
 
     def of_panes(self, pane_ends: Int64s, since: Int64s | None, keys: Keys) -> Iterator[tuple[PaneId, Keys]]:
         """The panes that the records of a batch lie in, oldest first, each with the keys of its records."""
-        for pane_end, at in _groups(pane_ends):
+        for pane_end, at in groups(pane_ends):
             if since is None:
                 yield self._id(pane_end), keys if at is None else _take_keys(keys, at)
                 continue
             places = np.arange(len(pane_ends)) if at is None else at
-            for first, chosen in _groups(since[places]):
+            for first, chosen in groups(since[places]):
                 yield PaneId(pane_end, first), _take_keys(keys, places if chosen is None else places[chosen])
 
     def _id(self, end: int) -> PaneId:
@@ -202,9 +207,9 @@ class WindowStore:
         if since is None:
             return pane_ends
         numbers = pane_ends.copy()
-        for pane_end, at in _groups(pane_ends):
+        for pane_end, at in groups(pane_ends):
             places = np.arange(len(pane_ends)) if at is None else at
-            for first, chosen in _groups(since[places]):
+            for first, chosen in groups(since[places]):
                 numbers[places if chosen is None else places[chosen]] = self._number(PaneId(pane_end, first))
         return numbers
 
@@ -238,15 +243,18 @@ class WindowStore:
         grown: Grown = []
         if len(new):
             self._begin(new)
-            for number, of_pane in _by_pane(new, ints.panes_at(new)):
-                self._append(number, of_pane, grown)
+            new, runs = by_number(new, ints.panes_at(new))
+            for number, start, end in runs:
+                self._append(number, new[start:end], grown)
+            firsts = [size - start for (_, size), (_, start, _) in zip(grown, runs, strict=True)]
+            ints.set_places(new, np.arange(len(new)) + np.repeat(firsts, [end - start for _, start, end in runs]))
         return slots, grown
 
     def _object_slots(self, panes: Int64s, keys: Keys) -> tuple[Slots, Grown]:
         slots = np.empty(len(panes), np.int64)
         grown: Grown = []
-        for number, at in _groups(panes):
-            pane = self._pane(number)
+        for number, at in groups(panes):
+            pane = self._panes.get(number) or self._new_pane(number)
             assert pane.index is not None  # noqa: S101 - there is no table for all
             found = pane.index.slots(keys if at is None else _take_keys(keys, at))
             missing = len(pane.index) - len(pane.slots)
@@ -259,19 +267,13 @@ class WindowStore:
         return slots, grown
 
     def _append(self, number: int, new: Slots, grown: Grown) -> None:
-        pane = self._pane(number)
-        size = len(pane.slots)
-        grown.append((pane, size))
+        pane = self._panes.get(number) or self._new_pane(number)
+        grown.append((pane, pane.slots.size))
         pane.slots.add(new)
-        if self._ints is not None:
-            self._ints.set_places(new, size)
 
-    def _pane(self, number: int) -> _Pane:
-        pane = self._panes.get(number)
-        if pane is None:
-            extra = (pane_id for pane_id, given in self._extra.items() if given == number)
-            pane_id = self._id(number) if number < _EXTRA else next(extra)
-            pane = self._panes[number] = _Pane(pane_id, ObjectKeys() if self._ints is None else None)
+    def _new_pane(self, number: int) -> _Pane:
+        pane_id = self._id(number) if number < _EXTRA else next(each for each, given in self._extra.items() if given == number)
+        pane = self._panes[number] = _Pane(pane_id, ObjectKeys() if self._ints is None else None)
         return pane
 
     def _take_objects(self) -> None:
@@ -307,8 +309,8 @@ class WindowStore:
 
     def _free(self, slots: Slots) -> None:
         self._dirty[slots] = False
-        for cells in self._cells:
-            for cell in cells:
+        if self._has_objects:
+            for cell in chain.from_iterable(self._cells):
                 if cell.dtype == object:
                     cell[slots] = None
         if self._ints is not None:
@@ -320,7 +322,7 @@ class WindowStore:
     def _pack(self) -> None:
         """Puts the rows that are left together, or the memory of closed windows would stay."""
         panes = list(self._panes.values())
-        slots = np.concatenate([np.empty(0, np.int64), *(pane.slots.all for pane in panes)])
+        slots = SlotList.all_of([pane.slots for pane in panes])
         self._pool.packed(len(slots))
         self._cells, self._dirty = self._cells_at(slots), self._dirty[slots]
         self._fit()
@@ -341,10 +343,11 @@ class WindowStore:
         panes = [pane for end in pane_ends if (pane := self._panes.get(end)) is not None]
         if not panes:
             return None
-        entries = self._entries(panes)
+        slots = SlotList.all_of([pane.slots for pane in panes])
+        entries = self._entries(panes, slots)
         for pane in panes:
             self._drop(pane)
-        self._free(np.concatenate([pane.slots.all for pane in panes]))
+        self._free(slots)
         return entries
 
     def roll(self, entries: Entries, into: int) -> None:
@@ -358,15 +361,14 @@ class WindowStore:
         found = self._find(pane)
         if found is None:
             raise KeyError(pane)
-        return self._entries([found])
+        return self._entries([found], found.slots.all)
 
-    def _entries(self, panes: Sequence[_Pane]) -> Entries:
-        slots = panes[0].slots.all if len(panes) == 1 else np.concatenate([pane.slots.all for pane in panes])
+    def _entries(self, panes: Sequence[_Pane], slots: Slots) -> Entries:
         if self._ints is not None:
             keys: Keys = self._ints.keys_at(slots)
         else:
             keys = list(chain.from_iterable(pane.index.keys() for pane in panes if pane.index is not None))
-        ends = None if len(panes) == 1 else np.repeat([pane.id.end for pane in panes], [len(pane.slots) for pane in panes])
+        ends = None if len(panes) == 1 else np.array([pane.id.end for pane in panes]).repeat([pane.slots.size for pane in panes])
         return Entries(panes[0].id, keys, self._cells_at(slots), ends)
 
     def _cells_at(self, slots: Slots) -> list[Cells]:
@@ -423,11 +425,13 @@ class WindowStore:
         if self._ints is None:
             yield from self._dirty_objects()
             return
-        dirty = np.flatnonzero(self._dirty)
+        dirty = self._dirty.nonzero()[0]
         self._dirty[dirty] = False
-        for number, slots in _by_pane(dirty, self._ints.panes_at(dirty)):
-            entries = Entries(self._panes[number].id, self._ints.keys_at(slots), self._cells_at(slots))
-            yield self._ints.places_at(slots), entries
+        slots, runs = by_number(dirty, self._ints.panes_at(dirty))
+        places, keys, cells = self._ints.places_at(slots), self._ints.keys_at(slots), self._cells_at(slots)
+        for number, start, end in runs:
+            of_pane = [[cell[start:end] for cell in of_function] for of_function in cells]
+            yield places[start:end], Entries(self._panes[number].id, keys[start:end], of_pane)
 
     def _dirty_objects(self) -> Iterator[tuple[Slots, Entries]]:
         for pane in sorted((pane for pane in self._panes.values() if pane.changed), key=_id_of):
@@ -461,29 +465,6 @@ class WindowStore:
         index = self._panes[number].index
         assert index is not None  # noqa: S101 - there is no table for all
         return index.find(entries.keys)
-
-
-def _groups(numbers: Int64s) -> Iterator[tuple[int, Int64s | None]]:
-    """(number, positions) for each number, in order; positions None if it is the only one."""
-    if numbers.min() == numbers.max():
-        yield int(numbers[0]), None
-        return
-    order = np.argsort(numbers, kind="stable")  # record order is kept within a number
-    yield from _by_pane(order, numbers[order], in_order=True)
-
-
-def _by_pane(slots: Slots, panes: Int64s, *, in_order: bool = False) -> Iterator[tuple[int, Slots]]:
-    """(pane, its slots) for each pane, in order."""
-    if not in_order:
-        order = np.argsort(panes, kind="stable")
-        slots, panes = slots[order], panes[order]
-    if not len(panes):
-        return
-    ends = [*(np.flatnonzero(panes[1:] != panes[:-1]) + 1).tolist(), len(panes)]
-    start = 0
-    for end in ends:
-        yield int(panes[start]), slots[start:end]
-        start = end
 
 
 def _id_of(pane: _Pane) -> PaneId:
