@@ -163,7 +163,7 @@ class Lifecycle:
     def _until_tasks(self, worker: Service, count: int) -> None:
         """Exactly so many tasks run in it."""
         deadline = time.monotonic() + _PATIENCE_S
-        while (found := len(_at_work(worker))) != count:
+        while (found := len(at_work(worker))) != count:
             if time.monotonic() > deadline or worker.process.poll() is not None:
                 worker.process.kill()
                 raise RuntimeError(f"{found:,} of {count:,} tasks run:\n{worker.last_words()}")
@@ -183,7 +183,7 @@ class Lifecycle:
             consumer.close()
 
 
-def _at_work(worker: Service) -> set[tuple[str, str]]:
+def at_work(worker: Service) -> set[tuple[str, str]]:
     """The tasks that run in a worker, as topic and partition, by what its log says so far."""
     found: set[tuple[str, str]] = set()
     for line in tuple(worker.lines):
