@@ -67,7 +67,7 @@ class Committer:
 
     def within(self, wait: float) -> float:
         """How much of a wait for records is left until a commit is due."""
-        if self._tasks.touched or self._transaction.open:
+        if self._transaction.open or self._tasks.touched:  # in this order: of hundreds of tasks the touched one may be the last
             return max(0.0, min(wait, self._next - self._clock.monotonic()))
         return wait
 
