@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import struct
 import threading
@@ -322,3 +323,22 @@ def test_a_broker_that_is_gone_is_gone_for_the_client_too(proxy, broker, connect
         client.answer()
     with pytest.raises((EOFError, OSError)):
         connect().ask(Api.METADATA)
+
+
+def test_a_proxy_that_is_closed_while_clients_come_leaves_no_socket_open(broker):
+    """One that is left open is a warning, and so a failure, of whichever test runs when it is collected."""
+
+    def knock(port: int) -> None:
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+    for _ in range(10):
+        over = threading.Event()
+        with Proxy() as proxy:
+            knocking = threading.Thread(target=knock, args=(proxy.listen(1, lambda: broker.address),))
+            knocking.start()
+            time.sleep(0.02)
+        over.set()
+        knocking.join(20)
+    gc.collect()

@@ -179,7 +179,8 @@ class Proxy:
             link = _Link(self, broker, reader, writer)
             self._links.add(link)
             try:
-                await link.run(upstream)
+                with contextlib.suppress(asyncio.CancelledError):  # by `_close`; asyncio would log it
+                    await link.run(upstream)
             finally:
                 self._links.discard(link)
 
@@ -190,12 +191,19 @@ class Proxy:
 
     async def _close(self) -> None:
         for server in self._servers:
+            for listening in server.sockets:
+                self._loop.remove_reader(listening.fileno())
+        for _ in range(5):  # what was accepted becomes a link; of a closed server it never would, and its socket would stay open
+            await asyncio.sleep(0)
+        for server in self._servers:
             server.close()
         self._abort("*", None)
-        mine = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in mine:
-            task.cancel()
-        await asyncio.gather(*mine, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+        for _ in range(2):  # a transport closes its socket in the round after
+            await asyncio.sleep(0)
 
     def _abort(self, clients: str, brokers: frozenset[int] | None) -> int:
         cut = [k for k in self._links if fnmatchcase(k.client_id, clients) and (brokers is None or k.broker in brokers)]
