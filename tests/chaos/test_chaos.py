@@ -22,10 +22,10 @@ KINDS = (
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_a_service_bears_what_may_happen_to_it() -> None:
     directory = Path(tempfile.mkdtemp(prefix="streamkit-chaos-"))
-    outcome = run(Plan(minutes=2, seed=SEED, kinds=KINDS, most=len(KINDS)), print, directory)
+    outcome = run(Plan(minutes=6, seed=SEED, kinds=KINDS, most=len(KINDS)), print, directory)
     print(report(outcome, directory))
     assert outcome.ok, report(outcome, directory)
     assert {fault.kind for fault in outcome.faults} == set(KINDS)
