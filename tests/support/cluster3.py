@@ -56,7 +56,7 @@ class ProxiedKafka(LocalKafka):
 
     def _write_configuration(self) -> None:
         super()._write_configuration()
-        self._behind = _free_ports(NODES)
+        self._behind = _free_ports(NODES, self._ports)
         brokers, controllers = self._ports[:NODES], self._ports[NODES:]
         for node, broker, controller, behind, front in zip(
             self._each_node(), brokers, controllers, self._behind, self._front, strict=True

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -264,12 +264,13 @@ def _make_archive(runtime: Runtime, report: Report) -> None:
         report(f"no class data archive ({error}): brokers start slower")
 
 
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+def _free_ports(count: int, but: Collection[int] = ()) -> list[int]:
+    """So many, none of them among ``but``: those that are to be used, but are not yet."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count + len(but))]
     ports = [server.getsockname()[1] for server in held]
     for server in held:
         server.close()
-    return ports
+    return [port for port in ports if port not in but][:count]
 
 
 def _kafka_uuid() -> str:

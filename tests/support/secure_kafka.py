@@ -55,7 +55,7 @@ class SecureKafka(LocalKafka):
 
     def _write_configuration(self) -> None:
         super()._write_configuration()
-        (self._port,) = _free_ports(1)
+        (self._port,) = _free_ports(1, self._ports)
         broker, controller = self._ports
         users = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
         properties = {

@@ -52,7 +52,7 @@ class Watchdog:
         with contextlib.suppress(BrokenPipeError):  # the watchdog is already gone
             self._say("release")
             self._pipe.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def __enter__(self) -> Self:
         return self
