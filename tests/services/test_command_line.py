@@ -170,7 +170,7 @@ def service(command: list[str], kafka: str, log: Path) -> Iterator[subprocess.Po
         process.wait()
 
 
-def wait_for(condition: Callable[[], bool], log: Path, seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], log: Path, seconds: float = 60) -> None:
     give_up = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up, f"it did not happen in {seconds} s; the log: {log.read_text()[-4000:]}"
@@ -188,7 +188,7 @@ def send(kafka: str, bids: list[Bid]) -> None:
 
 def end(process: subprocess.Popen[bytes], log: Path) -> None:
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0, log.read_text()
+    assert process.wait(60) == 0, log.read_text()
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert events[-1] == "stopped"
     assert "draining" in events
@@ -285,7 +285,7 @@ def test_a_second_signal_does_not_wait(tmp_path):
         wait_for(lambda: "waiting-for-broker" in (tmp_path / "log").read_text(), tmp_path / "log")
         for number in (signal.SIGTERM, signal.SIGINT):  # two of one kind may count as one
             process.send_signal(number)
-        assert process.wait(20) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+        assert process.wait(60) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
     finally:
         process.kill()
         process.wait()
