@@ -49,7 +49,7 @@ def failed(sender: Sender, client: ck.Producer, kinds: int) -> list[Failed]:
 
 
 def test_failures_are_told_by_error_in_the_order_in_which_they_came_with_the_first_record_of_each():
-    client, sender = producer(message_timeout_ms=100)
+    client, sender = producer(message_timeout_ms=1_000)  # what comes after them is taken back before that
     assert send(sender, [b"1", b"2", b"3"], [b"k1", None, b"k3"]) == (3, 0)
     deadline = time.monotonic() + 20
     while len(client) and time.monotonic() < deadline:
