@@ -95,7 +95,7 @@ def test_a_broker_that_is_away_for_a_while(kafka: LocalKafka, how: str) -> None:
     assert all(seconds > TELL_EVERY_S - 1 for seconds in within_one_outage)  # now and then, not with every attempt
     last = Service(kafka.bootstrap, run, "--until-end")
     try:
-        assert last.process.wait(60) == 0, last.text()
+        assert last.ended(60) == 0, last.text()
     finally:
         last.kill()
     check(broker, run, expected)

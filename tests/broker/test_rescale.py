@@ -80,7 +80,7 @@ class Services:
         """A last worker closes all windows."""
         last = Service(self._bootstrap, self.run, "--until-end", *arguments)
         try:
-            assert last.process.wait(120) == 0, last.text()
+            assert last.ended(120) == 0, last.text()
         finally:
             last.kill()
 
@@ -176,7 +176,7 @@ def test_a_static_member_that_comes_back_causes_no_rebalance(
     services.running["a"] = Service(real_broker, services.run, "--until-end", "--instance", "a", *static)
     services.running["b"] = Service(real_broker, services.run, "--until-end", "--instance", "b", *static)
     for service in services.running.values():  # each its own, for the group knows both
-        assert service.process.wait(120) == 0, service.text()
+        assert service.ended(120) == 0, service.text()
     check(services.broker, services.run, expected)
 
 
@@ -186,6 +186,6 @@ def test_of_two_workers_with_one_slot_the_older_one_stops(services: Services) ->
     services.start("a", *static)
     older = services.running.pop("a")
     services.start("a", *static)
-    assert older.process.wait(60) == 1, older.text()
+    assert older.ended(60) == 1, older.text()
     assert "another live worker has the same instance id" in older.text()
     services.stop("a")

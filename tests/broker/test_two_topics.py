@@ -88,7 +88,7 @@ def test_two_topics_of_different_rates_survive_1_3_2_workers(real_broker: str) -
         for name in ("b", "c"):
             leave(name)
         running["last"] = Service(real_broker, run, "--until-end", app="two_topics")
-        assert running["last"].process.wait(60) == 0, running["last"].text()
+        assert running["last"].ended(60) == 0, running["last"].text()
     finally:
         stop.set()
         for service in running.values():
@@ -114,7 +114,7 @@ def test_in_a_backlog_the_topic_that_runs_ahead_is_held_back_and_paused(real_bro
     of_reference = [*many, *(replace(event, partition=SLOW_FROM) for event in few)]
     service = Service(real_broker, run, "--until-end", app="two_topics")
     try:
-        assert service.process.wait(60) == 0, service.text()
+        assert service.ended(60) == 0, service.text()
     finally:
         service.kill()
     held = [json.loads(line) for line in service.lines if '"partition-held"' in line]
