@@ -11,7 +11,8 @@ import dataclasses
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import repeat
+from functools import lru_cache
+from itertools import pairwise, repeat
 from types import NoneType
 from typing import Any
 
@@ -19,7 +20,7 @@ import msgspec
 import numpy as np
 
 from streamkit.record.columns import Column, Constant, rows_from_columns
-from streamkit.record.instants import datetimes_of
+from streamkit.record.instants import datetime_of, datetimes_of
 from streamkit.record.joined import JoinedBytes
 from streamkit.record.schema import Kind
 from streamkit.serdes.compiled import COLUMNS, Columns
@@ -28,6 +29,7 @@ from streamkit.serdes.projection import ModelField, fields_of, named_struct
 from streamkit.serdes.serde import ColumnsEncoder
 from streamkit.serdes.utc import PLAIN, in_utc
 
+_FEW = 64
 _AS_TYPED: dict[Any, Kind] = {int: Kind.INT, float: Kind.FLOAT, bool: Kind.BOOL, str: Kind.STR, datetime: Kind.DATETIME}
 
 
@@ -72,7 +74,7 @@ def _text(column: Column) -> tuple[str, Any]:
     if column.kind is Kind.STR:
         return "s", column.values
     if column.kind is Kind.DATETIME:
-        return "b", _of_instants(column, encode, b"null")
+        return "b", _of_instants(column, bytes, b"null")
     if column.kind is Kind.INT and column.valid is None:
         return "q", np.ascontiguousarray(column.values)
     return "b", encode(column.to_list())[1:-1].split(b",")  # of numbers and booleans: no comma is in one
@@ -114,23 +116,34 @@ def _items(column: Column | Constant, count: int) -> Iterable[Any]:
         value = column.to_list(1)[0]
         return repeat(msgspec.Raw(encode(in_utc(value))), count)
     if column.kind is Kind.DATETIME:
-        return _of_instants(column, lambda moment: msgspec.Raw(encode(moment)), None)
+        return _of_instants(column, msgspec.Raw, None)
     values = column.to_list()
     if isinstance(column.values, list) and not PLAIN.issuperset(map(type, values)):
         return map(in_utc, values)
     return values
 
 
-def _of_instants(column: Column, make: Callable[[datetime], Any], null: Any) -> list[Any]:
-    """What ``make`` gives for each; it is called once for each instant that occurs."""
+@lru_cache(maxsize=1_024)
+def _text_of(micros: int) -> bytes:
+    return encode(datetime_of(micros))
+
+
+def _of_instants(column: Column, make: Callable[[bytes], Any], null: Any) -> list[Any]:
+    """What ``make`` gives for the text of each; it is called once for each instant that occurs, or each run of few."""
     micros = np.asarray(column.values)
     if column.valid is not None:
         micros = np.where(column.valid, micros, 0)
     # Windows come in runs: only the first of each run is sorted.
-    starts = np.flatnonzero(np.concatenate(([True], micros[1:] != micros[:-1]))) if len(micros) else micros
+    inner: list[int] = ((micros[1:] != micros[:-1]).nonzero()[0] + 1).tolist()
+    if column.valid is None and 2 * len(inner) < len(micros) and len(inner) < _FEW:
+        # Bounds of the few windows that close together. They are the same in every partition, so their texts are kept.
+        bounds = [0, *inner, len(micros)]
+        texts = map(make, map(_text_of, micros[bounds[:-1]].tolist()))
+        return [text for text, (start, end) in zip(texts, pairwise(bounds), strict=True) for _ in range(start, end)]
+    starts = np.array([0, *inner] if len(micros) else [], np.int64)
     distinct, places = np.unique(micros[starts], return_inverse=True)
     places = np.repeat(places, np.diff(starts, append=len(micros)))
-    made = list(map(make, datetimes_of(distinct)))
+    made = list(map(make, map(encode, datetimes_of(distinct))))
     if column.valid is not None:
         places = np.where(column.valid, places, len(made))
         made.append(null)

@@ -85,7 +85,8 @@ class Played:
             assert (end - start == SIZE + 1).all()
             assert end.tolist() == sorted(end.tolist())
             columns = [column.to_list() for column in self.store.results(entries)]
-            for key, last, *row in zip(entries.keys, end.tolist(), *columns, strict=True):
+            keys = entries.keys if isinstance(entries.keys, list) else entries.keys.tolist()  # of whichever a store has now
+            for key, last, *row in zip(keys, end.tolist(), *columns, strict=True):
                 assert (key, type(key).__name__, last) not in self.rows
                 self.rows[key, type(key).__name__, last] = tuple(row)
 
@@ -98,12 +99,8 @@ class Played:
             for end in ends:
                 inside = [(t, value) for t, since, _, value in mine if end - SIZE - 1 <= t < end and since <= end]
                 if inside:
-                    found[(key[0], name_of(key[1]), end)] = exact([v for _, v in sorted(inside, key=lambda one: one[0])])
+                    found[(key[0], key[1].__name__, end)] = exact([v for _, v in sorted(inside, key=lambda one: one[0])])
         return found
-
-
-def name_of(kind: type) -> str:
-    return "int64" if kind is int else kind.__name__
 
 
 def exact(values: list[int]) -> tuple[Any, ...]:
@@ -112,12 +109,9 @@ def exact(values: list[int]) -> tuple[Any, ...]:
 
 
 def comparable(rows: dict[tuple[Any, str, int], tuple[Any, ...]]) -> dict[tuple[Any, str, int], tuple[Any, ...]]:
-    """Of int keys the type is numpy's or Python's."""
+    """But for the last bits of the floats."""
     assert all(abs(row[0] - row[4] / 10) < 1e-9 for row in rows.values())
-    return {
-        (key, "int64" if kind == "int" else kind, end): (row[1], row[2], *row[4:6], row[6], row[7], row[8])
-        for (key, kind, end), row in rows.items()
-    }
+    return {at: (row[1], row[2], *row[4:6], row[6], row[7], row[8]) for at, row in rows.items()}
 
 
 def add(store: SlidingStore, records: list[tuple[int, int, Any, int]]) -> None:
