@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from streamkit.errors import FatalError, KafkaError, RetriableError
+from streamkit.errors import KafkaError, RetriableError
 from streamkit.kafka.client import TopicPartition
 from tests.conformance.world import PATIENCE_S, World
 
@@ -33,10 +33,10 @@ def test_a_missing_partition_among_others_may_be_asked_for_again(world: World, c
 
 
 @pytest.mark.parametrize("call", ["end_offsets", "start_offsets", "delete_records"])
-def test_nothing_but_missing_partitions_is_fatal(world: World, call: str):
+def test_nothing_but_missing_partitions_leaves_nobody_to_ask(world: World, call: str):
     """librdkafka then finds no leader to ask; a real Kafka's answer is not "unknown topic"."""
     for missing in (TopicPartition(world.name("missing"), 0), TopicPartition(world.topic(), 7)):
-        with pytest.raises(FatalError) as caught:
+        with pytest.raises(RetriableError) as caught:
             getattr(world.admin, call)({missing: 1} if call == "delete_records" else [missing], PATIENCE_S)
         assert caught.value.code == "_NOENT"
 

@@ -35,6 +35,7 @@ _NO_GROUP_CONFIGS = frozenset({KafkaError.INVALID_REQUEST, KafkaError.UNSUPPORTE
 _PASSING = ("UNSTABLE_OFFSET_COMMIT", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR")
 _POLL_S = 0.03
 _SLICE_S = 0.5
+_NO_LEADER = "_NOENT"
 _LEARN_S = 0.5
 _NEWS_TRAVELS_S = 15.0
 """So long after a topic was created, a broker that does not know it is taken to be behind the others."""
@@ -169,9 +170,11 @@ class ClusterAdmin:
             return {}
         try:
             return self._ask_leaders(partitions, spec, timeout)
-        except RetriableError:
+        except RetriableError as error:
             self._learn_leaders({tp.topic for tp in partitions})
-            raise
+            if error.code != _NO_LEADER:
+                raise
+        return self._ask_leaders(partitions, spec, timeout)  # seen on a busy machine: with what is known now, it is answered
 
     def _learn_leaders(self, topics: Iterable[str]) -> None:
         """Reads the metadata anew. An admin client asks the leaders that it once heard of, whatever they answer, for ten seconds

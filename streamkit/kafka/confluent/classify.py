@@ -47,6 +47,7 @@ RETRIABLE: Final = frozenset({
     "REBALANCE_IN_PROGRESS", "THROTTLING_QUOTA_EXCEEDED", "KAFKA_STORAGE_ERROR", "NOT_ENOUGH_REPLICAS",
     # A topic that was made a moment ago is unknown to some brokers yet; that it is really gone is found by describing it.
     "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_ID",
+    "_NOENT",  # no leader is known of any partition that was asked for: of topics that are gone, and now and then of others
 })  # fmt: skip
 
 

@@ -47,10 +47,11 @@ def main(make_app: Callable[[str], sk.App] = make_app) -> None:
     parser.add_argument("--protocol", default="classic", choices=["classic", "consumer"])
     parser.add_argument("--static", action="store_true")
     parser.add_argument("--session-ms", type=int, default=3_000)
+    parser.add_argument("--transaction-ms", type=int, default=2_000)
     arguments = parser.parse_args()
     settings = sk.EngineSettings(
         commit_interval_ms=50,
-        transaction_timeout_ms=2_000,
+        transaction_timeout_ms=arguments.transaction_ms,
         session_timeout_ms=arguments.session_ms,
         group_protocol=arguments.protocol,
         static_membership=arguments.static,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Concatenate, ParamSpec, TypeVar
 
-from streamkit.errors import FatalError
+from streamkit.errors import RetriableError
 from streamkit.kafka.client import Committed, NewTopic, TopicInfo, TopicPartition
 from streamkit.kafka.memory.client.classify import classified
 from streamkit.kafka.memory.client.link import Link
@@ -111,7 +111,7 @@ class MemoryAdmin:
         asking = self._link.call(call, timeout)
         counts = [(tp.partition, asking.send("Metadata", metadata.partition_count, tp.topic)) for tp in partitions]
         if counts and all(partition >= count for partition, count in counts):
-            raise FatalError("none of the partitions exists", code="_NOENT", call=call)
+            raise RetriableError("none of the partitions exists", code="_NOENT", call=call)
 
     @contextmanager
     def _unless(self, expected: str, call: str) -> Iterator[None]:
