@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.examples import FAST, USUAL
+from tests.support.second_attempt import allow, summarise
 from tests.support.shared import SHARED, Answer, Kind, Say, Shared, Started
 
 # How long an example takes says nothing on a machine that others use as well. `make test` draws all examples; with `--no-broker`
@@ -41,6 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # Tests of containers bring their own broker, and `--no-broker` means: nothing outside of this process.
         if {"real_broker", "docker"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
+        if item.get_closest_marker("broker"):
+            allow(item)
     if config.getoption("--no-broker"):
         needy = [item for item in items if item.get_closest_marker("broker")]
         if needy:
@@ -95,6 +98,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     config.stash[SHARED].summarise(terminalreporter)
+    summarise(terminalreporter)
 
 
 # ---- with pytest-xdist, in the process that hands the tests out

@@ -92,3 +92,38 @@ def test_beside_each_other_one_process_looks_for_the_broker_and_the_run_fails_wi
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "KAFKA_BOOTSTRAP_SERVERS is set, but 127.0.0.1:1 did not answer" in done.stdout
     assert "passed" not in done.stdout
+
+
+LATE = "import pytest\ntried = []\n{mark}\ndef test_it():\n    tried.append(1)\n    assert len(tried) > {fails}, 'too late'\n"
+WRONG = """
+import pytest
+from tests.support import second_attempt
+tried = []
+@pytest.mark.broker
+def test_it():
+    tried.append(1)
+    with second_attempt.results():
+        assert len(tried) > 1, "lost"
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "with xdist"])
+def test_a_test_on_a_real_kafka_has_a_second_attempt_and_the_first_is_shown(tmp_path, workers):
+    (tmp_path / "test_a.py").write_text(LATE.format(mark="@pytest.mark.broker", fails=1))
+    done = run(tmp_path, *workers)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    assert "1 passed, 1 rerun" in done.stdout
+    assert "first attempt of test_a.py::test_it" in done.stdout
+    assert "AssertionError: too late" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "content",
+    [LATE.format(mark="@pytest.mark.broker", fails=2), LATE.format(mark="", fails=1), WRONG],
+    ids=["twice", "without a Kafka", "wrong results"],
+)
+def test_what_fails_twice_or_for_another_reason_fails(tmp_path, content):
+    (tmp_path / "test_a.py").write_text(content)
+    done = run(tmp_path)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    assert ("1 rerun" in done.stdout) == ("> 2" in content)
