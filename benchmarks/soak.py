@@ -24,13 +24,14 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 import streamkit as sk
 from benchmarks import heap
@@ -138,13 +139,24 @@ def feed(bootstrap: str, topic: str, rate: int, stop: Event, told: Any) -> None:
         prices = rng.integers(100, 10_000_000, count).tolist()
         at_ms = int(now * 1000)
         for key, price in zip(keys, prices, strict=True):
-            producer.produce(topic, _PAYLOAD % (key, price, price, key, key, at_ms), b"%d" % key, 0, None, None, at_ms)
+            value = _PAYLOAD % (key, price, price, key, key, at_ms)
+            while not _fed(producer, topic, value, b"%d" % key, at_ms):
+                producer.poll(0.1)
         producer.poll(0)
         fed += count
         time.sleep(max(0.0, now + _TICK_S - time.time()))
     if producer.flush(60):
         raise RuntimeError("records were not taken by the broker")
     told.value = fed
+
+
+def _fed(producer: Producer, topic: str, value: bytes, key: bytes, at_ms: int) -> bool:
+    """False while there is no room: where the broker takes less than is fed, the rate is the broker's."""
+    try:
+        producer.produce(topic, value, key, 0, None, None, at_ms)
+    except BufferError:
+        return False
+    return True
 
 
 def serve(at: Stage, name: str, source: str, *options: str, made_by: str = "app") -> tuple[Service, str]:
@@ -183,19 +195,18 @@ def soak(at: Stage, minutes: float, rate: int, say: Any = print) -> Soak:
     service.wait_until(heap.TOLD)
     feeder = context.Process(target=feed, args=(at.bootstrap, topic, rate, stop, fed))
     feeder.start()
-    begun = time.monotonic()
-    while (passed := time.monotonic() - begun) < 60 * minutes:
-        seen.memory.append(_sample(service, passed))
-        if len(seen.memory) % 12 == 0:
-            say(f"{passed / 60:5.1f} min  {_words(seen.memory[-1])}", flush=True)
-        if not feeder.is_alive():
-            raise RuntimeError("the feeder has died")
-        time.sleep(max(0.0, begun + len(seen.memory) * SAMPLE_EVERY_S - time.monotonic()))
-    stop.set()
-    feeder.join()
-    time.sleep(2)  # the service is at the end of its input
-    service.end(terminate=True)
+    try:
+        _watch(seen, service, feeder, say)
+    except BaseException:
+        service.process.kill()
+        feeder.terminate()
+        raise
+    finally:
+        stop.set()
+        feeder.join()
     seen.fed = fed.value
+    _wait_until_read(at.bootstrap, at.name("soak"), topic, seen.fed)
+    service.end(terminate=True)
     seen.stages = [{name: each[name] for name in ("seconds", "records", "shares")} for each in service.events("stages")][:-1]
     results = list(map(msgspec.json.Decoder(_Result).decode, at.read(sink)))
     seen.counted = sum(result.count for result in results)
@@ -206,6 +217,29 @@ def soak(at: Stage, minutes: float, rate: int, say: Any = print) -> Soak:
     if not 0 <= seen.open_at_end <= 30 * rate:  # a window of 10 s, a second of disorder, and what is behind it
         raise RuntimeError(f"{seen.fed:,} records were fed, and {seen.counted:,} are in closed windows")
     return seen
+
+
+def _watch(seen: Soak, service: Service, feeder: BaseProcess, say: Any) -> None:
+    """Samples for as long as it takes."""
+    begun = time.monotonic()
+    while (passed := time.monotonic() - begun) < 60 * seen.minutes:
+        seen.memory.append(_sample(service, passed))
+        if len(seen.memory) % 12 == 0:
+            say(f"{passed / 60:5.1f} min  {_words(seen.memory[-1])}", flush=True)
+        if not feeder.is_alive():
+            raise RuntimeError("the feeder has died")
+        time.sleep(max(0.0, begun + len(seen.memory) * SAMPLE_EVERY_S - time.monotonic()))
+
+
+def _wait_until_read(bootstrap: str, group: str, topic: str, records: int) -> None:
+    """Until the service has committed the whole input."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    deadline = time.monotonic() + 120
+    while (at := consumer.committed([TopicPartition(topic, 0)], 10)[0].offset) < records:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"of {records:,} records that were fed, {at:,} are committed two minutes later")
+        time.sleep(0.2)
+    consumer.close()
 
 
 def _sample(service: Service, passed: float) -> Sample:
@@ -234,6 +268,7 @@ def main() -> None:
         broker.stop()
     RESULTS.write_text(json.dumps(asdict(seen), indent=1) + "\n")
     print(f"{seen.fed:,} records, {seen.counted:,} in closed windows, the rest in open ones; load {seen.load:.0%}")
+    print(f"{seen.fed / (60 * given.minutes):,.0f} records/s")
     for third in seen.thirds():
         print(f"memory of a third: {_span('resident', third)}, {_span('in_use', third)}, {_span('free', third)} MB")
     faults = seen.faults()
