@@ -91,6 +91,8 @@ def main() -> None:
     arguments.add_argument("parts", nargs="*", default=["step", "idle", "throughput"], help="step, idle, throughput, life")
     arguments.add_argument("--partitions", type=int, default=TASKS[-1], help="of life (%(default)s)")
     given = arguments.parse_args()
+    if given.partitions < 2:
+        arguments.error("--partitions: at least 2, for two workers")
     parts = given.parts
     console = Console()
     if "step" in parts:
