@@ -20,6 +20,7 @@ from streamkit.record.joined import Joined
 
 _PLUGINS: Final = "plugin.library.paths"
 _CLIENT: Final = "streamkit.client"
+_numbers = itertools.count(1)  # of the process, as the extension's own list of clients is: two with one number are one to it
 
 _Made = TypeVar("_Made")
 _Over = TypeVar("_Over")
@@ -100,7 +101,6 @@ class Extension:
         self.native: Native | None = None
         self._load = load
         self._looked = False
-        self._numbers = itertools.count(1)
 
     def reader(self, make: Callable[[dict[str, Any]], _Made], config: dict[str, Any]) -> tuple[_Made, Reader | None]:
         """A consumer, and the reader over it."""
@@ -116,7 +116,7 @@ class Extension:
         native = self._find()
         if native is None:
             return make(config), None
-        number = next(self._numbers)
+        number = next(_numbers)
         others = [config[_PLUGINS]] if _PLUGINS in config else []
         plugged = {**config, _PLUGINS: ";".join([*others, native.__file__]), _CLIENT: str(number)}
         try:

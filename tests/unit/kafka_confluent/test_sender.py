@@ -175,3 +175,19 @@ def test_producers_are_made_and_dropped_in_many_threads_at_once():
     for thread in threads:
         thread.join(50)
     assert gone == [0] * 20
+
+
+def test_a_producer_that_another_extension_makes_in_the_meantime_is_not_taken_for_ours():
+    meanwhile: list[tuple[ck.Producer, Sender]] = []
+
+    def make(config: dict[str, Any]) -> ck.Producer:
+        made = ck.Producer(config)
+        meanwhile.append(producer())
+        return made
+
+    client, sender = Extension().sender(make, NOBODY)
+    assert sender is not None
+    send(sender, [b"v"] * 3)
+    client.purge()
+    assert failed(sender, client, 1) == [(KafkaError._PURGE_QUEUE, "t", 0, None, 3, 3)]
+    meanwhile[0][0].purge()
