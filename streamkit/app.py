@@ -83,7 +83,7 @@ class App:
             raise DeclarationError('stream: name at least one topic, such as app.stream(sk.Topic("bids"))')
         time = EventTime() if event_time is None else event_time
         if not isinstance(time, EventTime):
-            raise DeclarationError(f'stream: event_time={event_time!r} is no event time; write sk.event_time("{event_time}")')
+            raise DeclarationError(f"stream: event_time={event_time!r} is no event time; write {_event_time_of(event_time)}")
         sources: list[Node] = []
         for topic in topics:
             check_event_time(time, checked_topic_argument(topic, where="stream"))
@@ -176,6 +176,8 @@ class App:
         from streamkit.runtime.service import RunOptions, run_service
 
         topology = self.topology()
+        if create_topics < 0:
+            raise ConfigError(f"argument create_topics: {create_topics} is no number of partitions; it must be at least 0")
         named = None if callable(on_error) else on_error
         given = {_SERVERS: bootstrap_servers, "instance_id": instance_id, "on_error": named, "log_level": log_level}
         effective = resolved(settings, config, kafka, given)
@@ -269,6 +271,11 @@ class App:
         effective = resolved(settings, config, kafka, {_SERVERS: bootstrap_servers})
         client = broker.client if broker is not None else _client(effective, f"{self.name}-explain")
         return explain_stored(self.topology(), client, effective.engine, window, aggregate)
+
+
+def _event_time_of(given: object) -> str:
+    """What was probably meant where something else than an event time was given."""
+    return "sk.event_time(lambda value: ...)" if callable(given) else f'sk.event_time("{given}")'
 
 
 def resolved(

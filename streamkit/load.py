@@ -30,7 +30,8 @@ def load_app(target: str) -> App:
         return found
     if callable(found) and not inspect.isclass(found):
         return _made(found, target)
-    raise ConfigError(f"'{target}' is {_described(found)}, not a sk.App or a function that makes one; {_apps_of(module)}")
+    named = target if attribute else f"{place}:{_DEFAULT}"
+    raise ConfigError(f"'{named}' is {_described(found)}, not a sk.App or a function that makes one; {_apps_of(module)}")
 
 
 def _module(place: str, target: str) -> ModuleType:
@@ -38,7 +39,9 @@ def _module(place: str, target: str) -> ModuleType:
     is_path = place.endswith(".py") or "/" in place or "\\" in place
     if is_path and not path.is_file():
         raise ConfigError(f"there is no file '{place}' (looked in {Path.cwd()})")
-    if not place:
+    if not is_path and path.is_file():
+        raise ConfigError(f"'{place}' is a file, but none of Python; write module:app, such as services.bids.app:app, or app.py")
+    if not is_path and not all(part.isidentifier() for part in place.split(".")):
         raise ConfigError(f"'{target}' names no module; write module:app, such as services.bids.app:app, or a file")
     here = str(Path.cwd())
     if here not in sys.path:  # as `python -m` does
@@ -52,7 +55,7 @@ def _module(place: str, target: str) -> ModuleType:
         raise _broken(place, error) from error
     except StreamkitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit would end the command without a word, with any exit code
         raise _broken(place, error) from error
 
 
@@ -75,7 +78,7 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _broken(place: str, error: Exception) -> ConfigError:
+def _broken(place: str, error: BaseException) -> ConfigError:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
     at = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
@@ -87,7 +90,10 @@ def _attribute(module: ModuleType, path: str, place: str) -> Any:
     for name in path.split("."):
         if not hasattr(found, name):
             public = [known for known in vars(found) if not known.startswith("_")] if hasattr(found, "__dict__") else []
-            raise ConfigError(f"'{place}' has no '{name}'; {near_names(name, public)}")
+            if isinstance(found, ModuleType):  # not all that it imports
+                public = [known for known in public if _may_give_an_app(vars(found)[known], found)]
+            there_is = near_names(name, public) if public else "it has no sk.App, and no function or class that could give one"
+            raise ConfigError(f"'{place}' has no '{name}'; {there_is}")
         found = getattr(found, name)
     return found
 
@@ -114,6 +120,10 @@ def _made(factory: Any, target: str) -> App:
 def _apps_of(module: ModuleType) -> str:
     apps = [name for name, value in vars(module).items() if isinstance(value, App)]
     return f"the module has these apps: {', '.join(apps)}" if apps else "the module has no app"
+
+
+def _may_give_an_app(value: Any, module: ModuleType) -> bool:
+    return isinstance(value, App) or (callable(value) and getattr(value, "__module__", "") == module.__name__)
 
 
 def _described(value: Any) -> str:

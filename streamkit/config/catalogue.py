@@ -59,7 +59,7 @@ class Setting:
 
     def _text(self, value: object) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{value!r} is not a text")
+            raise ValueError(f"{value!r} is empty" if isinstance(value, str) else f"{value!r} is not a text")
         if not self.choices:
             return value
         found = next((choice for choice in self.choices if choice.lower() == value.lower()), None)

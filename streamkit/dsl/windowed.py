@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from streamkit.dsl.declarations import Declarations
 from streamkit.dsl.stream import Stream
@@ -31,6 +31,16 @@ class WindowedStream(Generic[K, V]):
         self._key = key
         self._window = window
         self._declarations = declarations
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(Stream, name) or hasattr(Aggregated, name):
+                raise AttributeError(
+                    f"a WindowedStream has no {name}(): say what is computed in each window, "
+                    "as in .aggregate('per-key', n=sk.count()), and take .on_close() of it"
+                )
+            raise AttributeError(f"WindowedStream has no attribute '{name}'")
 
     def __repr__(self) -> str:
         return f"<WindowedStream {self._node.label}, {self._window}>"
@@ -75,6 +85,16 @@ class Aggregated(Generic[K, V]):
     def __init__(self, node: WindowAggregate, declarations: Declarations) -> None:
         self._node = node
         self._declarations = declarations
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(Stream, name):
+                raise AttributeError(
+                    f"an aggregate has no {name}(): say which of its streams is meant, .on_close() (final results), "
+                    f".on_update() or .late(), as in .on_close().{name}(...)"
+                )
+            raise AttributeError(f"Aggregated has no attribute '{name}'")
 
     def __repr__(self) -> str:
         return f"<Aggregated '{self._node.name}': {self._node.schema}>"

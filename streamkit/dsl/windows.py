@@ -63,7 +63,7 @@ def cumulating(size: Duration, step: Duration, *, offset: Duration = "0s", grace
     cumulating(10m, step=2m)
     >>> sk.cumulating("10m", step="3m")
     Traceback (most recent call last):
-    streamkit.errors.DeclarationError: cumulating window: size (600000 ms) must be a multiple of step (180000 ms)
+    streamkit.errors.DeclarationError: cumulating window: size (10m) must be a multiple of step (3m)
     """
     size_ms, step_ms = (duration_ms(value, what=f"cumulating window: {what}") for what, value in (("size", size), ("step", step)))
     return CumulatingWindow(size_ms=size_ms, step_ms=step_ms, **_shift("cumulating", offset, grace))

@@ -160,7 +160,8 @@ class CumulatingWindow(FixedWindow):
     def __post_init__(self) -> None:
         FixedWindow.__post_init__(self)
         if self.size_ms % self.step_ms:
-            raise DeclarationError(f"{self.kind} window: size ({self.size_ms} ms) must be a multiple of step ({self.step_ms} ms)")
+            size, step = duration_text(self.size_ms), duration_text(self.step_ms)
+            raise DeclarationError(f"{self.kind} window: size ({size}) must be a multiple of step ({step})")
 
     def start_of(self, window_end: int) -> int:
         last = window_end - self.step_ms

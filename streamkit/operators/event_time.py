@@ -24,7 +24,10 @@ def scalar_ms(value: Any) -> int:
     if isinstance(value, datetime):
         return instants.micros_of(value) // 1000
     if isinstance(value, str):
-        return instants.parse_one(value) // 1000
+        try:
+            return instants.parse_one(value) // 1000
+        except ValueError:
+            raise ValueError(f"{value[:40]!r} is no time of RFC 3339, such as '2020-04-15T08:05:00Z'") from None
     if value is None:
         raise ValueError("the event time is null")
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +17,8 @@ from streamkit.operators.operator import Failures, place
 from streamkit.record.batch import Batch
 
 Int64s = npt.NDArray[np.int64]
+_OURS: Final = f"{Path(__file__).resolve().parents[1]}{os.sep}"
+_LIBRARIES: Final = tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def run(
@@ -52,7 +58,7 @@ def results_of(
             raise StopIteration  # noqa: TRY301 - the function's own (from next()): to `extend` it was the end of the values
         except Exception as cause:  # noqa: BLE001 - a user's function may raise anything
             index = len(results) + len(rejected)
-            failure = error(describe(cause), **place(batch, index, operator))
+            failure = error(described_with_line(cause), **place(batch, index, operator))
             failure.__cause__ = cause
             failures.reject(failure)
             rejected.append(index)
@@ -65,3 +71,14 @@ def describe(cause: BaseException) -> str:
     """An exception in one line: its type and text."""
     text = str(cause)
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+
+
+def described_with_line(cause: BaseException) -> str:
+    """`describe`, and the line of the user's code in which it was raised: a log has no traceback."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(cause.__traceback__)]
+    users = [each for each in frames if not each[0].startswith(_OURS)]
+    if not users:  # a function of ours, as of `into`
+        return describe(cause)
+    own = [each for each in users if not each[0].startswith(_LIBRARIES)]
+    file, line = own[-1] if own else users[0]
+    return f"{describe(cause)} (at {file}:{line})"

@@ -239,7 +239,7 @@ class SourceReader(Operator):
         try:
             return watermark.observe(timestamps)
         except Exception as cause:
-            raise UserFunctionError(f"watermark: {rows.describe(cause)}", **place(batch, 0, self._label)) from cause
+            raise UserFunctionError(f"watermark: {rows.described_with_line(cause)}", **place(batch, 0, self._label)) from cause
 
     def _with_told_watermarks(self, batch: Batch, timestamps: Int64s, watermark: PartitionWatermark, field: str) -> Batch | None:
         """With those that the records bring along. One that cannot be is rejected with its record before it has any effect."""

@@ -32,7 +32,7 @@ def encode_object(row: Any) -> bytes:
 def _instants_of(kind: type[Any]) -> tuple[str, ...]:
     """The fields in which a datetime may be; TypeError for what is no type of rows."""
     if not is_row_type(kind) or getattr(getattr(kind, "__struct_config__", None), "array_like", False):
-        raise TypeError(f"a {kind.__name__} cannot be written as a JSON object; give a Row, a dict, a Model or a dataclass")
+        raise TypeError(f"type {kind.__name__} cannot be written as a JSON object; give a Row, a dict, a Model or a dataclass")
     names = kind.__struct_fields__ if issubclass(kind, msgspec.Struct) else [field.name for field in dataclasses.fields(kind)]
     try:
         hints = typing.get_type_hints(kind, include_extras=True)

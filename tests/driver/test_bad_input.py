@@ -80,6 +80,9 @@ def fail_on_bad(row: Any) -> Any:
     return row
 
 
+FAILS_AT = fail_on_bad.__code__.co_firstlineno + 2
+
+
 def stop_on_bad(row: Any) -> Any:
     return next(one for one in [row] if one.n != "bad")  # raises StopIteration, as code with next() does
 
@@ -134,13 +137,13 @@ CASES = [
     Case("event time function gives microseconds", by_event_time(ROWS, lambda row: row["at"] * (1000 if "n" in row else 1)), b'{"n":1,"at":1586937600000}', EventTimeError, "in", "looks like microseconds", GOOD_TIME),
     Case("event time is a float", by_event_time(ROWS, "at"), b'{"at":1586937600.5}', EventTimeError, "in", "not float", GOOD_TIME),
     Case("event time is true", by_event_time(ROWS, "at"), b'{"at":true}', EventTimeError, "in", "not bool", GOOD_TIME),
-    Case("event time is other text", by_event_time(ROWS, "at"), b'{"at":"yesterday"}', EventTimeError, "in", "'at'.*RFC ?3339", GOOD_TIME),
+    Case("event time is other text", by_event_time(ROWS, "at"), b'{"at":"yesterday"}', EventTimeError, "in", "^event time field 'at': ValueError: 'yesterday' is no time of RFC 3339, such as", GOOD_TIME),
     Case("event time of another type", by_event_time(ROWS, "at"), b'{"at":[1]}', EventTimeError, "in", "not list", GOOD_TIME),
     Case("event time beyond 64 bits", by_event_time(ROWS, "at"), b'{"at":9223372036854775808}', EventTimeError, "in", "64 bits", GOOD_TIME),
     Case("event time is no date", by_event_time(sk.Topic("in", key=str, value=Timed), "when"), b'{"at":1,"when":"2020-13-45T00:00:00Z"}', DecodeError, "in", "", GOOD_TIME),
-    Case("event time function raises", by_event_time(ROWS, lambda row: row["at"] // 0 if "n" in row else row["at"]), b'{"n":1,"at":1}', EventTimeError, "in", "ZeroDivisionError", GOOD_TIME),
+    Case("event time function raises", by_event_time(ROWS, lambda row: row["at"] // 0 if "n" in row else row["at"]), b'{"n":1,"at":1}', EventTimeError, "in", rf"ZeroDivisionError: .* \(at {re.escape(__file__)}:\d+\)$", GOOD_TIME),
     Case("event time function gives text", by_event_time(ROWS, lambda row: row["at"]), b'{"at":"x"}', EventTimeError, "in", "RFC ?3339", GOOD_TIME),
-    Case("map raises", with_map(fail_on_bad), b'{"n":"bad"}', UserFunctionError, "map(fail_on_bad)", "ZeroDivisionError: the user's own mistake"),
+    Case("map raises", with_map(fail_on_bad), b'{"n":"bad"}', UserFunctionError, "map(fail_on_bad)", rf"^ZeroDivisionError: the user's own mistake \(at {re.escape(__file__)}:{FAILS_AT}\)$"),
     Case("map raises StopIteration", with_map(stop_on_bad), b'{"n":"bad"}', UserFunctionError, "map(stop_on_bad)", "StopIteration"),
     Case("map misses a field", with_map(lambda row: sk.Row(m=row.m)), b"{}", UserFunctionError, "map(lambda)", "no field 'm'", b'{"m":1}'),
     Case("filter raises", lambda app: app.stream(ROWS).filter(fail_on_bad).to(OUT), b'{"n":"bad"}', UserFunctionError, "filter(fail_on_bad)", "own mistake"),
@@ -150,9 +153,9 @@ CASES = [
     Case("key_by raises", lambda app: app.stream(ROWS).key_by(lambda row: str(fail_on_bad(row).n), name="by-n").to(OUT), b'{"n":"bad"}', UserFunctionError, "key_by(lambda)", "own mistake"),
     Case("key_by gives no key", lambda app: app.stream(ROWS).key_by(lambda row: row.n, name="by-n").to(OUT), b'{"n":{"a":1}}', EncodeError, "key_by(lambda)", "dict", b'{"n":"k"}'),
     Case("expression fails", lambda app: app.stream(ROWS).select(d=pl.col("n").cast(pl.Int64, strict=True)).to(OUT), b'{"n":"x"}', UserFunctionError, "select(d)", "conversion"),
-    Case("expression over a nested value", lambda app: app.stream(ROWS).filter(pl.col("n") > 0).to(OUT), b'{"n":[1]}', UserFunctionError, "filter(n > 0)", "list"),
+    Case("expression over a nested value", lambda app: app.stream(ROWS).filter(pl.col("n") > 0).to(OUT), b'{"n":[1]}', UserFunctionError, "filter(n > 0)", r"list((?! \(at ).)*$"),
     Case("expression over text and number", lambda app: app.stream(ROWS).filter(pl.col("n") * 2 > 0).to(OUT), b'{"n":"x"}', UserFunctionError, "filter(", ""),
-    Case("into another type", lambda app: app.stream(ROWS).into(Bid).to(OUT), b'{"item":1,"price":1}', UserFunctionError, "into(Bid)", "Expected `str`", GOOD_BID),
+    Case("into another type", lambda app: app.stream(ROWS).into(Bid).to(OUT), b'{"item":1,"price":1}', UserFunctionError, "into(Bid)", r"Expected `str`, got `int` - at `\$.item`$", GOOD_BID),
     Case("a sum beyond 64 bits", sum_counts, b'{"key":"A","n":9223372036854775807}', AggregateError, "agg", "key 'k'.* 922337203685477580[89] does not fit", GOOD_COUNT),
     Case("an untyped sum beyond 64 bits", sum_rows, b'{"n":9223372036854775807}', AggregateError, "agg", "key 'k'.* 922337203685477580[89] does not fit"),
     Case("a sum of text", sum_rows, b'{"n":"x"}', AggregateError, "agg", "key 'k'.*a number is needed.*'x'"),

@@ -106,6 +106,11 @@ def test_a_broker_that_does_not_answer_is_an_error_in_bounded_time():
     assert time.monotonic() - started < 30
 
 
+def test_fewer_partitions_than_none_are_refused_before_anything_is_touched():
+    with pytest.raises(sk.errors.ConfigError, match="argument create_topics: -1 is no number of partitions"):
+        make_app().run(bootstrap_servers=UNREACHABLE, create_topics=-1)
+
+
 def test_the_demo_ends_with_the_table():
     done = run(sys.executable, "-m", "services.bids.demo", kafka="")
     assert (done.returncode, done.stderr) == (0, "")

@@ -91,6 +91,10 @@ def test_a_path_and_a_module_name_are_the_same_module(here):
         ("orders_pkg.service:Holder.ap", "has no 'ap'; did you mean 'app'"),
         ("orders_pkg.service:number", "is of type int, not a sk.App.*the module has these apps: app"),
         ("orders_pkg.service:Order", "is the class Order, not a sk.App"),
+        ("orders_pkg.service:App", r"has no 'App'; did you mean 'app'\? There is: .*Holder, app, make_app"),
+        (".", "'.' names no module; write module:app"),
+        ("orders pkg:app", "'orders pkg:app' names no module"),
+        ("README.md", "'README.md' is a file, but none of Python; write module:app"),
         (
             "orders_pkg.service:make_nothing",
             r"make_nothing\(\)' returns of type NoneType, not a sk.App|make_nothing\(\)' returns",
@@ -99,6 +103,7 @@ def test_a_path_and_a_module_name_are_the_same_module(here):
     ],
 )
 def test_the_error_says_what_is_wrong(here, target, said):
+    (here / "README.md").write_text("no service")
     with pytest.raises(ConfigError, match=said):
         load_app(target)
 
@@ -110,6 +115,27 @@ def test_a_module_that_does_not_import_shows_its_cause(here):
     ) as raised:
         load_app("broken_service:app")
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_a_module_that_ends_the_process_is_an_error_with_its_place(here):
+    """Else the command would end without a word, and with whatever exit code the module has chosen."""
+    (here / "broken_service.py").write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(ConfigError, match=r"'broken_service.py' does not import: SystemExit at \S*broken_service.py:2: 3"):
+        load_app("broken_service.py")
+
+
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        ("import os\nimport streamkit as sk\nsales = sk.App('sales')\n", "has no 'app'; there is: sales$"),
+        ("import os\nfrom pathlib import Path\n", "has no 'app'; it has no sk.App, and no function"),
+        ("import streamkit as sk\napp = sk.App\n", "'broken_service.py:app' is the class App, not a sk.App"),
+    ],
+)
+def test_a_module_without_an_app_is_shown_with_what_could_be_meant(here, text, said):
+    (here / "broken_service.py").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_app("broken_service.py")
 
 
 def test_a_missing_dependency_is_not_a_missing_service(here):

@@ -205,7 +205,7 @@ def test_an_unknown_name_says_where_it_stands(directory):
         ("on_error", 5, "5 is not a text"),
         ("group_protocol", "eager", "'eager' is none of classic, consumer"),
         ("static_membership", "yes", "'yes' is neither true nor false"),
-        ("instance_id", " ", "' ' is not a text"),
+        ("instance_id", " ", "' ' is empty"),
         ("kafka.sasl.password", [SECRET], "a list is no value of a Kafka property"),
     ],
 )

@@ -61,7 +61,7 @@ def test_windows():
         (lambda: sk.tumbling(60), "size: 60 has no unit"),
         (lambda: sk.tumbling("1m", grace="-1s"), "grace: a duration must not be negative"),
         (lambda: sk.tumbling("1m", grace=None), "grace: None is not a duration"),
-        (lambda: sk.cumulating("10m", step="3m"), "must be a multiple of step"),
+        (lambda: sk.cumulating("10m", step="3m"), r"size \(10m\) must be a multiple of step \(3m\)"),
         (lambda: sk.cumulating("10m", step="0s"), "step must be longer than 0"),
         (lambda: sk.cumulating("10m", step="20m"), "must be a multiple of step"),
         (lambda: sk.hopping("10m", hop="0s"), "hop must be longer than 0"),

@@ -181,6 +181,28 @@ def test_windows_need_a_key(orders, method):
         _ = orders.windw
 
 
+def test_an_event_time_that_is_none_is_proposed_as_one():
+    with pytest.raises(DeclarationError, match=r"stream: event_time='at' is no event time; write sk.event_time\(\"at\"\)"):
+        sk.App("shop").stream(sk.Topic("orders"), event_time="at")
+    with pytest.raises(DeclarationError, match=r"is no event time; write sk.event_time\(lambda value: \.\.\.\)"):
+        sk.App("shop").stream(sk.Topic("orders"), event_time=lambda order: order.at)
+
+
+def test_windows_and_aggregates_are_no_streams_and_say_what_is_missing(orders):
+    windowed = orders.key_by("shop").window(sk.tumbling("1m"))
+    with pytest.raises(AttributeError, match=r"has no to\(\): .* as in \.aggregate\('per-key', n=sk.count\(\)\)"):
+        windowed.to(sk.Topic("out"))
+    with pytest.raises(AttributeError, match=r"a WindowedStream has no on_close\(\)"):
+        windowed.on_close()
+    totals = windowed.aggregate("totals", n=sk.count())
+    with pytest.raises(AttributeError, match=r"an aggregate has no to\(\): .* as in \.on_close\(\)\.to\(\.\.\.\)"):
+        totals.to(sk.Topic("out"))
+    for each, name in ((windowed, "too"), (totals, "too")):
+        assert not hasattr(each, name)
+        with pytest.raises(AttributeError, match=f"{type(each).__name__} has no attribute 'too'"):
+            getattr(each, name)
+
+
 # ---- names
 
 

@@ -77,7 +77,7 @@ def test_edges(watermark: int, open_end: int) -> None:
         (HoppingWindow, 10, 0, 0, "hop must be longer than 0"),
         (HoppingWindow, 10, 11, 0, r"hop \(11ms\) must not be longer than size \(10ms\)"),
         (TumblingWindow, 10, 10, -1, "grace must not be negative"),
-        (CumulatingWindow, 10, 3, 0, r"size \(10 ms\) must be a multiple of step \(3 ms\)"),
+        (CumulatingWindow, 10, 3, 0, r"size \(10ms\) must be a multiple of step \(3ms\)"),
     ],
 )
 def test_nonsense_is_refused(kind: type[FixedWindow], size: int, step: int, grace: int, says: str) -> None:
