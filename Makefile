@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.streamkit-runtime# stamp: the project is installed, with what a service needs
 DEV := $(VENV)/.streamkit-dev# stamp: and with what tests and checks need
 # What an installation is made from: when one of these changes it is made anew.
-INSTALLED_FROM := pyproject.toml hatch_build.py $(wildcard streamkit/kafka/confluent/native/*.[ch] streamkit/serdes/native/*.[ch])
+INSTALLED_FROM := pyproject.toml hatch_build.py $(wildcard streamkit/*/native/*.[ch] streamkit/*/*/native/*.[ch])
 FAST_TIERS := unit conformance golden plan driver services arch docs sim
 TYPED := $(wildcard streamkit services tests/support benchmarks)
 

@@ -44,7 +44,7 @@ def run(
         typer.Option(
             metavar="FILE",
             help="Write a sampled profile of the run to this HTML file when it ends, of at most the first ten minutes. "
-            "Needs: pip install 'streamkit[profile]'. With --workers each process writes its own: FILE with its index.",
+            "Needs: pip install 'streamkit\\[profile]'. With --workers each process writes its own: FILE with its index.",
         ),
     ] = None,
     worker_index: Annotated[int, typer.Option(hidden=True)] = 0,

@@ -48,7 +48,8 @@ def test_every_setting_is_documented_with_its_default():
     text = (ROOT / "docs/reference/settings.md").read_text()
     for field in dataclasses.fields(sk.EngineSettings):
         number = isinstance(field.default, int) and not isinstance(field.default, bool)
-        default = "broker's" if field.default is None else f"{field.default:,}" if number else f"`{str(field.default).lower()}`"
+        unset = field.metadata.get("unset")
+        default = unset if field.default is None else f"{field.default:,}" if number else f"`{str(field.default).lower()}`"
         assert f"| `{field.name}` | {default} |" in text, field.name
 
 

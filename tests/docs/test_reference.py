@@ -61,3 +61,9 @@ def test_examples_and_signatures_are_as_in_the_source(made):
     assert "class sk.Topic(name: str, *, key: Any = None, value: Any = Row)" in topics
     assert "```python\n>>> import streamkit as sk\n>>> class Bid(sk.Model):\n" in topics
     assert "``" not in topics.replace("```", "")
+
+
+def test_what_help_says_in_brackets_is_shown(made):
+    """A terminal takes [words] in brackets for markup and shows nothing."""
+    said = " ".join(made["cli.md"].replace("│", " ").split())
+    assert "pip install 'streamkit[profile]'" in said

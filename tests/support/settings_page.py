@@ -41,7 +41,7 @@ def filled(page: str) -> str:
 def _number(setting: Setting) -> str:
     if setting.kind in ("text", "flag"):
         return f"`{setting.said(setting.default)}`"
-    return "broker's" if setting.default is None else f"{setting.default:,}"
+    return setting.unset if setting.default is None else f"{setting.default:,}"
 
 
 def _text(setting: Setting) -> str:

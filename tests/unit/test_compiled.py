@@ -95,6 +95,18 @@ def test_what_is_built_is_what_is_named():
     assert built == documented == set(compiled.PARTS.values())
 
 
+def test_make_installs_anew_when_any_source_of_an_extension_has_changed():
+    folders = re.findall(r'"streamkit\.[\w.]+": "([^"]+)"', (ROOT / "hatch_build.py").read_text())
+    sources = {path for folder in folders for path in (ROOT / folder).glob("*.[ch]")}
+    line = re.search(r"^INSTALLED_FROM := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert line is not None
+    patterns = [each for group in re.findall(r"\$\(wildcard ([^)]*)\)", line[1]) for each in group.split()]
+    watched = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    assert len(folders) == len(compiled.PARTS)
+    assert sources
+    assert watched == sources
+
+
 def choose(monkeypatch: pytest.MonkeyPatch, wanted: str | None) -> None:
     if wanted is None:
         monkeypatch.delenv(compiled.VARIABLE, raising=False)
