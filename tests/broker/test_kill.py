@@ -20,7 +20,7 @@ import pytest
 import streamkit as sk
 from tests.support import second_attempt
 from tests.support.apps.totals import OUT_OF_ORDERNESS_MS, SIZE_MS
-from tests.support.workload import feeder, generate, tumbling_reference
+from tests.support.workload import Expected, feeder, generate, tumbling_reference
 
 ROOT = Path(__file__).parents[2]
 EVENTS, KEYS, PARTITIONS, KILLS = 200_000, 1_000, 4, 10
@@ -92,7 +92,7 @@ def test_kill_minus_nine_loses_and_doubles_nothing(real_broker: str) -> None:
     check(broker, run, expected)
 
 
-def check(broker: sk.Broker, run: str, expected: object) -> None:
+def check(broker: sk.Broker, run: str, expected: Expected) -> None:
     results = broker.read(sk.Topic(f"totals-{run}"))
     found = Counter((r.value.key, _ms(r.value.window_start)) for r in results)
     doubled = [group for group, times in found.items() if times > 1]
@@ -101,8 +101,8 @@ def check(broker: sk.Broker, run: str, expected: object) -> None:
     with second_attempt.results():
         assert not doubled, f"{len(doubled)} windows came twice, such as {doubled[:3]}"
         assert not [number for number, times in late.items() if times > 1]
-        assert windows == expected.windows  # type: ignore[attr-defined]
-        assert set(late) == expected.late  # type: ignore[attr-defined]
+        assert windows == expected.windows
+        assert set(late) == expected.late
 
 
 def _ms(text: str) -> int:
