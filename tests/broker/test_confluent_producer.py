@@ -374,7 +374,7 @@ def test_close_does_not_wait_and_the_successor_aborts_what_was_left(client, stac
     old.produce_many(topic, [b"queued"] * 1000, [None] * 1000, 0, NOW)
     closed, drop = threading.Event(), producers._drop
     stack.callback(closed.set)
-    monkeypatch.setattr(producers, "_drop", lambda holder: (closed.wait(50), drop(holder)))
+    monkeypatch.setattr(producers, "_drop", lambda *dropped: (closed.wait(50), drop(*dropped)))
     old.close()  # returns while its client is still there
     old.close()
     assert [thread.name for thread in threading.enumerate()].count(f"drop {name}") == 1

@@ -14,7 +14,11 @@ from collections.abc import Callable
 
 
 class NeverReturnedError(Exception):
-    """The call has not come back; what it works on must not be used any more."""
+    """The call has not come back; what it works on must not be used any more, nor destroyed as long as ``thread`` lives."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__(thread.name)
+        self.thread = thread
 
 
 def bounded(call: Callable[[], None], seconds: float, name: str) -> None:
@@ -30,8 +34,13 @@ def bounded(call: Callable[[], None], seconds: float, name: str) -> None:
         finally:
             returned.set()
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
     if not returned.wait(seconds):
-        raise NeverReturnedError
-    for error in raised:
-        raise error if isinstance(error, BaseException) else RuntimeError(f"{name}: {error}")
+        raise NeverReturnedError(thread)
+    if raised:
+        error = raised.pop()
+        try:
+            raise error if isinstance(error, BaseException) else RuntimeError(f"{name}: {error}")
+        finally:
+            del error  # which has this frame in its traceback: neither would go before a full collection

@@ -34,6 +34,7 @@ _OVERSHOOT_S: Final = 3.0
 """So much longer than its time-out may send_offsets take (seen: 2.2 s, when its coordinator was killed inside it)."""
 _SHORT_S: Final = 2.0
 """Once a broker has left the metadata: its successors are there, so an answer comes soon, or never."""
+_SERVE_EVERY_S: Final = 1.0
 _SLICE: Final = 10_000  # records between two looks at the client's queue
 _SENT_AT_ONCE: Final = 50_000  # of those that the extension sends: about 20 ms, in which no other thread of Python runs
 
@@ -62,6 +63,7 @@ class TransactionalProducer:
         self._disturbance: str | None = None
         self._open = False
         self._unacknowledged = False  # a flush of this transaction has timed out
+        self._left_behind: threading.Thread | None = None  # in a call that has not returned
         config = attach(settings.producer_config(transactional_id), self._tap, self._events)
         if self._one_by_one:
             config["batch.num.messages"] = 1
@@ -81,18 +83,21 @@ class TransactionalProducer:
     @property
     def _client(self) -> ck.Producer:
         if self._producer is None:
-            raise RuntimeError(f"producer '{self._id}' is closed")
+            raise self._closed()
         return self._producer
+
+    def _closed(self) -> RuntimeError:
+        return RuntimeError(f"producer '{self._id}' is closed")
 
     # ---- transaction -----------------------------------------------------------------------------------------------
 
     def init_transactions(self, timeout: float) -> None:
-        self._call("init_transactions", self._client.init_transactions, timeout)
+        self._call("init_transactions", timeout)
 
     def begin(self) -> None:
         self._failures.clear()
         self._unacknowledged = False
-        self._call("begin_transaction", self._client.begin_transaction)
+        self._call("begin_transaction")
         self._open = True
 
     def flush(self, timeout: float) -> None:
@@ -121,15 +126,16 @@ class TransactionalProducer:
             ck.TopicPartition(tp.topic, tp.partition, at.offset, at.metadata, -1 if at.leader_epoch is None else at.leader_epoch)
             for tp, at in offsets.items()
         ]
-        call, send = "send_offsets_to_transaction", self._client.send_offsets_to_transaction
+        call = "send_offsets_to_transaction"
         identity = group_metadata.encode(group)
         # Nothing in a request for offsets tells which transaction of its epoch it is of: one that comes late takes the positions
         # of a later one back. The coordinator of the group may be any broker, so any connection counts.
         with self._watched(call, lambda: self._tap.broken, RetriableError):
             limit = timeout + _OVERSHOOT_S if self._tap.removed_broker is None else _SHORT_S
             try:
-                bounded(lambda: self._call(call, send, positions, identity, timeout), limit, f"send offsets {self._id}")
-            except NeverReturnedError:
+                bounded(lambda: self._call(call, positions, identity, timeout), limit, f"send offsets {self._id}")
+            except NeverReturnedError as left:
+                self._left_behind = left.thread
                 self._disturbance = f"{call} has not returned for {limit:.1f} s"
                 raise FatalError(
                     f"no answer for {limit:.1f} s: librdkafka waits for a coordinator of group '{group.group_id}' that is gone",
@@ -138,7 +144,7 @@ class TransactionalProducer:
                 ) from None
 
     def commit(self, timeout: float) -> None:
-        self._end("commit_transaction", self._client.commit_transaction, timeout)
+        self._end("commit_transaction", timeout)
         if self._one_by_one:
             self._suspects.discard(self._id)
             self._disturbance = self._disturbance or "this producer sends records one by one, to find one that was refused"
@@ -149,7 +155,7 @@ class TransactionalProducer:
         failed = bool(self._failures) or self._unacknowledged
         if self._failures.suspects_a_record():
             self._suspects.add(self._id)
-        self._end("abort_transaction", self._client.abort_transaction, timeout)
+        self._end("abort_transaction", timeout)
         self._failures.clear()
         if failed:
             # librdkafka goes on with the sequence numbers after those of the lost batch, so that the broker would refuse the
@@ -168,14 +174,14 @@ class TransactionalProducer:
             self._disturbance = f"broker {self._tap.removed_broker} has left the cluster, and may be waited for, for ever"
         return self._disturbance
 
-    def _end(self, call: str, end: Callable[[float], None], timeout: float) -> None:
+    def _end(self, call: str, timeout: float) -> None:
         """R6: librdkafka may have sent EndTxn twice, or abandoned one that is still under way, and report success.
 
         The sequence that hurts: EndTxn is sent, the connection breaks or the request times out, librdkafka sends it again
         and gets an answer; the first one, still in some buffer, then arrives inside the *next* transaction and ends that.
         """
         with self._watched(call, lambda: self._tap.disturbance, StreamkitError):
-            self._call(call, end, timeout)
+            self._call(call, timeout)
         self._open = False
 
     @contextmanager
@@ -200,10 +206,12 @@ class TransactionalProducer:
                     f"{call} took {elapsed_ms:.0f} ms, longer than socket.timeout.ms ({self._settings.socket_timeout_ms})"
                 )
 
-    def _call(self, call: str, function: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, call: str, *arguments: Any) -> None:
+        """Calls librdkafka's client by name: no frame of ours has it in a variable, where an exception would keep it alive. It
+        goes when its last reference does, and one that stays connects and logs for ever, served by nobody."""
         try:
             with self._events.caught():
-                function(*arguments)
+                getattr(self._client, call)(*arguments)
                 return
         except ck.KafkaException as raised:
             self._serve()  # brings the delivery reports that tell why
@@ -246,7 +254,8 @@ class TransactionalProducer:
         timestamps: int | Iterable[int],
         headers: Iterable[Headers | None] | None = None,
     ) -> None:
-        _ = self._client  # raises if it is closed
+        if self._producer is None:
+            raise self._closed()
         if self._sender is not None:
             # of what may go on for ever, as `repeat` does
             every_key = keys if isinstance(keys, JoinedBytes) else list(islice(keys, len(values)))
@@ -308,11 +317,12 @@ class TransactionalProducer:
 
         `map` takes from the iterator of values before it calls, so what that iterator has left tells which call failed.
         """
-        produce, none, start, deadline = self._client.produce, repeat(None), 0, cast("float | None", None)
+        none, start, deadline = repeat(None), 0, cast("float | None", None)
         while start < len(values):
             left = iter(values[start:])
             try:
-                deque(map(produce, repeat(topic), left, keys[start:], repeat(partition), none, none, timestamps[start:]), 0)
+                columns = (repeat(topic), left, keys[start:], repeat(partition), none, none, timestamps[start:])
+                deque(map(self._client.produce, *columns), 0)
             except BufferError:
                 start = len(values) - operator.length_hint(left) - 1
                 deadline = self._wait_for_room(deadline)
@@ -363,8 +373,11 @@ class TransactionalProducer:
     def _raise_failure(self, call: str, error: KafkaError | None = None, cause: BaseException | None = None) -> None:
         """Raises what is wrong with this transaction, if anything is; `error` is what the call itself reported."""
         found = self._root(call) if error is None else self._error(call, error)
-        if found is not None:
-            raise found from cause
+        try:
+            if found is not None:
+                raise found from cause
+        finally:
+            del found  # which has this frame in its traceback: neither would go before a full collection
 
     def _error(self, call: str, error: KafkaError) -> StreamkitError:
         return self._root(call) or self._events.classified(error, call, **self._what(call, error))
@@ -402,7 +415,8 @@ class TransactionalProducer:
         self._told.close()
         dropped = [producer]
         del producer
-        threading.Thread(target=_drop, args=(dropped,), name=f"drop {self._id}", daemon=True).start()
+        arguments = dropped, self._events, self._left_behind
+        threading.Thread(target=_drop, args=arguments, name=f"drop {self._id}", daemon=True).start()
 
 
 def _int64s(column: Iterable[int], size: int) -> Int64s:
@@ -412,8 +426,12 @@ def _int64s(column: Iterable[int], size: int) -> Int64s:
     return np.fromiter(islice(column, size), np.int64)
 
 
-def _drop(holder: list[ck.Producer]) -> None:
-    """Empties the queues, serves the delivery reports of that (each holds memory of the binding), and destroys."""
+def _drop(holder: list[ck.Producer], events: ErrorEvents, left_behind: threading.Thread | None) -> None:
+    """Empties the queues, serves the delivery reports of that (each holds memory of the binding), and destroys.
+
+    Not while a thread is still inside of it. Until that returns its log lines are served, 70 a second while no broker is there:
+    librdkafka walks through all that wait for each one that it adds, which came to a third of a processor within five minutes.
+    """
     producer = holder.pop()
     with suppress(ck.KafkaException, SystemError):  # it goes anyway
         producer.purge()
@@ -421,4 +439,8 @@ def _drop(holder: list[ck.Producer]) -> None:
             if not len(producer):
                 break
             producer.poll(0.01)
+    while left_behind is not None and left_behind.is_alive():
+        left_behind.join(_SERVE_EVERY_S)
+        with suppress(ck.KafkaException, SystemError), events.caught():
+            producer.poll(0)
     del producer
