@@ -185,7 +185,8 @@ class Worker:
             self._late.look(self._clock.monotonic())
             if not self._outage.away:
                 held = self._alignment.held | self._pauses.held
-                self._progress.look(self._tasks, self._assignment.owned, held, restoring=self._take_over.restoring)
+                coming = self._take_over
+                self._progress.look(self._tasks, self._assignment.owned, held, restoring=coming.restoring, trouble=coming.trouble)
             polled = self._poll(wait)
             if not polled.batches:
                 self._transaction.serve()
@@ -201,13 +202,8 @@ class Worker:
             if self._memory is not None:
                 self._memory.look()
         except (KafkaError, LostOffsetError, StateError) as error:
-            self._topics.suspect(error)
-            answer = self._answer_to(error)
-            if isinstance(answer, StateError) or not isinstance(answer, self._rolls_back):
+            if not self._recovers(error):
                 raise
-            self._roll_back(answer)
-            if isinstance(error, RetriableError):
-                self._outage.suspect(error)
             return Step(busy=True)
         finally:
             self._guard.leave()
@@ -403,6 +399,20 @@ class Worker:
         return gone
 
     # ---- going back
+
+    def _recovers(self, error: KafkaError | LostOffsetError | StateError) -> bool:
+        """Whether the worker goes on, from its committed state.
+
+        Not in `step`, which is in the error's traceback: a variable there that has the error keeps both, and with them the tasks
+        that are dropped and all their state, until a full collection. Those are rare."""
+        self._topics.suspect(error)
+        answer = self._answer_to(error)
+        if isinstance(answer, StateError) or not isinstance(answer, self._rolls_back):
+            return False
+        self._roll_back(answer)
+        if isinstance(error, RetriableError):
+            self._outage.suspect(error)
+        return True
 
     def _answer_to(self, error: KafkaError | LostOffsetError | StateError) -> KafkaError | LostOffsetError | StateError:
         """What the error comes to. Positions and changelogs that do not fit prove nothing while the partitions may be another's.

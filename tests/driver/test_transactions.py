@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ from streamkit.errors import (
 from streamkit.kafka.client import Polled, TopicPartition
 from streamkit.kafka.memory import MemoryClient
 from streamkit.runtime.deadlines import NoGuard, patience
+from streamkit.runtime.task import Task
 from tests.driver.rig import Rig
 
 CALLS = ("flush", "send_offsets", "commit")
@@ -45,6 +47,10 @@ def send(rig: Rig, at_ms: int) -> None:
 
 def totals(rig: Rig) -> list[int]:
     return [json.loads(record.value or b"")["total"] for record in rig.cluster.read("results")]
+
+
+def tasks_in_memory() -> int:
+    return sum(isinstance(found, Task) for found in gc.get_objects())
 
 
 def finish(rig: Rig) -> None:
@@ -74,6 +80,29 @@ def test_after_an_abortable_failure_the_committed_state_is_brought_back(call: st
     rig.cluster.inject(call, error=AbortableError("no", code="PLANTED"))
     finish(rig)
     assert len(rig.events.of("rolled-back")) == 1
+
+
+def test_what_was_brought_back_is_not_in_memory_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks that are dropped go at once, with all their state: full collections are rare in a worker."""
+    rig = started()
+    producer = rig.processes["a"].worker._transaction.producer()
+
+    def refused(*_: object) -> None:
+        monkeypatch.undo()
+        raise AbortableError("no", code="PLANTED")
+
+    monkeypatch.setattr(producer, "send_offsets", refused)
+    gc.collect()
+    before = tasks_in_memory()
+    gc.disable()
+    try:
+        send(rig, 1_000)
+        rig.settle()
+        assert len(rig.events.of("rolled-back")) == 1
+        assert tasks_in_memory() == before
+    finally:
+        gc.enable()
+    finish(rig)
 
 
 @pytest.mark.parametrize("call", CALLS)
