@@ -23,8 +23,21 @@ _LOOKS: Final = 8
 _TIMEOUT_S: Final = 1.0
 _PROOF_POLLS: Final = 4
 _PROOF_POLL_S: Final = 0.5
+_START_AGAIN: Final = (
+    "Start the worker again (--workers and a container's restart policy do); if it stands still again, report it with the log"
+)
+_COMMITTED: Final = "committed"
+"""The call by which a consumer is asked where its group stands."""
 NOT_STARTED: Final = -1
 """The place of a partition whose task does not run yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a question came to that Kafka did not answer, of which client call. Not the error, whose traceback has the tasks."""
+
+    call: str
+    text: str
 
 
 @dataclass(slots=True)
@@ -89,8 +102,9 @@ class Progress:
         held: Collection[TopicPartition] = (),
         *,
         restoring: bool,
+        trouble: Trouble | None = None,
     ) -> None:
-        """``held`` are not read on purpose, and whoever holds them has a bound for it."""
+        """``held`` are not read on purpose, and whoever holds them has a bound for it; ``trouble``: why tasks do not start."""
         now = self._clock.monotonic()
         if now < self._next:
             return
@@ -103,9 +117,9 @@ class Progress:
             places.pop(tp, None)
         suspects = self._standstill.look(now, places, owned)
         if suspects:
-            self._judge(suspects)
+            self._judge(suspects, trouble)
 
-    def _judge(self, suspects: list[TopicPartition]) -> None:
+    def _judge(self, suspects: list[TopicPartition], trouble: Trouble | None) -> None:
         try:
             ends = self._admin.end_offsets(suspects, _TIMEOUT_S)
         except RetriableError:  # that Kafka does not answer is told elsewhere, and waited for; afterwards they get their time
@@ -118,7 +132,7 @@ class Progress:
             if place >= ends[tp] or ends[tp] == 0:
                 self._standstill.excuse(tp)
             elif place == NOT_STARTED:
-                raise self._stalled(tp, place, ends[tp], "no task could be started for it")
+                raise self._not_started(tp, ends[tp], trouble)
             else:
                 waiting[tp] = place
         for tp, offset in self._readable(waiting).items():
@@ -151,13 +165,28 @@ class Progress:
             reader.close()
         return found
 
-    def _stalled(self, tp: TopicPartition, place: int, end: int, what: str) -> StalledError:
+    def _not_started(self, tp: TopicPartition, end: int, trouble: Trouble | None) -> StalledError:
+        what = "no task could be started for it"
+        if trouble is None:
+            return self._stalled(tp, NOT_STARTED, end, what)
+        what = f"{what}; lately: {trouble.text}"
+        if trouble.call != _COMMITTED:
+            return self._stalled(tp, NOT_STARTED, end, what)
+        tool = f"kafka-transactions.sh --bootstrap-server {self._client.describe()}"
+        hint = (
+            "Kafka answers, but not where the group stands. If the group's coordinator is up, a transaction that nobody ends "
+            f"holds the positions, and starting again does not help. `{tool} find-hanging --broker-id N "
+            f"--max-transaction-timeout 1`, for each broker, lists where it is open, and `{tool} abort --topic T --partition P "
+            "--start-offset O` ends it there: do that for every line"
+        )
+        return self._stalled(tp, NOT_STARTED, end, what, hint)
+
+    def _stalled(self, tp: TopicPartition, place: int, end: int, what: str, hint: str = _START_AGAIN) -> StalledError:
         seconds = self._standstill.stood_s(tp)
         where = "" if place == NOT_STARTED else f" at offset {place}"
         return StalledError(
             f"{tp} is assigned to this worker and has records up to offset {end}, but has stood still{where} for "
-            f"{seconds:.0f} s: {what}. Start the worker again (--workers and a container's restart policy do); if it stands "
-            "still again, report it with the log",
+            f"{seconds:.0f} s: {what}. {hint}",
             topic=tp.topic,
             partition=tp.partition,
             position=place,

@@ -25,6 +25,7 @@ from streamkit.runtime.failures import FailurePolicy
 from streamkit.runtime.layout import Layout
 from streamkit.runtime.metadata import OffsetMetadata
 from streamkit.runtime.parking import Parking
+from streamkit.runtime.progress import Trouble
 from streamkit.runtime.restore import Restore
 from streamkit.runtime.split_tasks import SplitTasks
 from streamkit.runtime.task import InputPosition, Task, TaskId, TaskState
@@ -95,6 +96,8 @@ class TakeOver:
         self._told: frozenset[TopicPartition] = frozenset()
         self._was_running = False
         self.until_end = False
+        self.trouble: Trouble | None = None
+        """What Kafka did not answer, if the last attempt has failed."""
 
     @property
     def restoring(self) -> bool:
@@ -113,6 +116,7 @@ class TakeOver:
             self._parking.expire()
         self._split.check()
         if not self.restoring and not self._assignment.changed:
+            self.trouble = None
             return
         stages = self._transaction.stages
         before = stages.enter(RESTORE)
@@ -177,8 +181,7 @@ class TakeOver:
             else:
                 self._take_anew(wanted)
         except RetriableError as error:
-            self._instrument.event("take-over-retried", error=str(error))
-            self._unanswered(error)
+            self._failed(error)
 
     def _fence_predecessor(self) -> None:
         """By a producer of its id: its open transaction would hold the restore up."""
@@ -252,8 +255,12 @@ class TakeOver:
         except RetriableError as error:
             if not self._ready:  # it was the first commit that failed: roll back as for any other
                 raise
-            self._instrument.event("take-over-retried", error=str(error))
-            self._unanswered(error)
+            self._failed(error)
+
+    def _failed(self, error: RetriableError) -> None:
+        self.trouble = Trouble(error.call, str(error))
+        self._instrument.event("take-over-retried", error=str(error))
+        self._unanswered(error)
 
     def _start(self, tasks: Sequence[Task]) -> None:
         """Asks first, then decides, then acts: if Kafka does not answer, nothing was done and the next step asks again."""

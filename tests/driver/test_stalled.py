@@ -8,7 +8,7 @@ import pytest
 
 import streamkit as sk
 from streamkit.errors import AbortableError, RetriableError, StalledError
-from streamkit.kafka.client import Polled, TopicPartition
+from streamkit.kafka.client import Committed, Polled, TopicPartition
 from streamkit.kafka.memory import MemoryClient
 from tests.driver.rig import Rig
 
@@ -85,8 +85,35 @@ def test_a_task_that_can_never_be_started() -> None:
         raise RetriableError("offsets are pending", code="UNSTABLE_OFFSET_COMMIT", call="committed")
 
     worker._consumer.committed = pending
-    with pytest.raises(StalledError, match="no task could be started for it"):
+    with pytest.raises(StalledError, match=r"no task could be started for it; lately: .*offsets are pending"):
         steps(rig, 3 * BOUND_S)
+
+
+def test_positions_that_a_lost_transaction_holds_are_said_to_be_that() -> None:
+    """Brokers may lose track of one: then nobody ends it, and starting again is no answer."""
+    rig = started()
+    rig.leave("a")
+    send(rig)
+    lost = MemoryClient(rig.cluster, client_id="lost").producer("nobody-comes-back-for-this-one")
+    lost.init_transactions(1)
+    lost.begin()
+    rig.join("a")
+    worker = rig.processes["a"].worker
+    while worker._consumer.group_metadata().generation < 0 or not worker._assignment.owned:
+        worker._consumer.poll(1, 0.0)
+    lost.send_offsets({PARTITION: Committed(1)}, worker._consumer.group_metadata(), 1)
+    with pytest.raises(StalledError) as caught:
+        steps(rig, 3 * BOUND_S)
+    says = str(caught.value)
+    assert "lately: committed: offsets of open transactions: events-0" in says
+    assert "`kafka-transactions.sh --bootstrap-server embedded broker find-hanging --broker-id N" in says
+    assert "abort --topic T --partition P --start-offset O`" in says
+    assert "Start the worker again" not in says
+    worker.close()
+    lost.abort(1)  # as that tool does
+    rig.join("a")
+    rig.settle()
+    assert position(rig) == end(rig)
 
 
 # ---- what only looks like it: the worker is looked at again and again, is not stopped, and still does its work
