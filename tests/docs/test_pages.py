@@ -53,6 +53,23 @@ def test_every_setting_is_documented_with_its_default():
         assert f"| `{field.name}` | {default} |" in text, field.name
 
 
+def test_every_rule_that_the_code_names_by_its_number_is_explained():
+    sources = [path for top in ("streamkit", "tests") for path in (ROOT / top).rglob("*.py")]
+    named = {rule for path in sources for rule in re.findall(r"\bR[1-9][0-9]?\b", path.read_text())}
+    explained = re.findall(r"^\| (R[1-9][0-9]?) \| \w", (ROOT / "docs/internals.md").read_text(), re.MULTILINE)
+    assert len(explained) > 20
+    assert named == set(explained)
+    assert len(explained) == len(named), "one is explained twice"
+
+
+def test_every_module_below_these_packages_is_on_the_map():
+    """Whose modules have names that say too little alone."""
+    page = (ROOT / "docs/internals.md").read_text()
+    of_packages = [path for top in ("runtime", "state", "eventtime") for path in (ROOT / "streamkit" / top).glob("*.py")]
+    missing = [path.name for path in of_packages if path.stem not in ("__init__", "duration") and f"`{path.name}`" not in page]
+    assert not missing
+
+
 def test_every_argument_of_run_is_documented():
     text = (ROOT / "docs/reference/settings.md").read_text()
     missing = [name for name in inspect.signature(sk.App.run).parameters if name != "self" and f"| `{name}` |" not in text]

@@ -112,7 +112,7 @@ class ConnectionSettings:
             raise ConfigError(
                 f"kafka: wanted is 1,000 <= transaction_timeout_ms ({self.transaction_timeout_ms}) < session_timeout_ms "
                 f"({self.session_timeout_ms}) <= max_poll_interval_ms ({self.max_poll_interval_ms}): the transaction of a worker "
-                "that is gone must have ended before its partitions are given to another (R20)"
+                "that is gone must have ended before its partitions are given to another"
             )
         if self.socket_timeout_ms > self.transaction_timeout_ms:
             raise ConfigError(
@@ -171,7 +171,7 @@ class ConnectionSettings:
             "allow.auto.create.topics": False,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
-            # fast-path.md: with the default of 1000 the fetcher sleeps a second whenever the local queue is full.
+            # With the default of 1000 the fetcher sleeps a second whenever the local queue is full.
             "fetch.queue.backoff.ms": 2,
             "queued.min.messages": self.fetch_queue_records,
             "queued.max.messages.kbytes": self.fetch_queue_kbytes,

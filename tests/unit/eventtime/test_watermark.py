@@ -48,7 +48,7 @@ def test_of_nothing_it_stays_where_it_was() -> None:
 
 
 def test_a_window_is_complete_when_a_record_at_its_end_plus_the_out_of_orderness_was_seen() -> None:
-    """design.md 5: complete when W >= e - 1, that is when a record with ts >= e + d was seen."""
+    """Complete when W >= e - 1, that is when a record with ts >= e + d was seen."""
     watermark = PartitionWatermark(5)
     watermark.observe(np.array([1_004], np.int64))
     assert watermark.watermark < 999
