@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -61,7 +62,8 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(compiled.VARIABLE, raising=False)
 
 
-def test_a_client_gets_the_plugin_and_a_number_by_which_it_is_found():
+def test_a_client_gets_the_plugin_and_a_number_by_which_it_is_found(monkeypatch):
+    monkeypatch.setattr("streamkit.kafka.confluent.native._numbers", itertools.count(1))  # whoever made clients before
     native, make = FakeNative(), Clients()
     extension = Extension(lambda _: native)
     assert extension.reader(make, CONFIG) == ("client 1", ("reader", 1))
