@@ -20,8 +20,10 @@ typedef struct {
     int is_wide; /* the table has int64, else int32 */
     uint64_t mask;
     int shift;
-    Py_ssize_t free_count;
+    Py_ssize_t free_count, capacity;
 } Entries;
+
+enum { FULL = -1, BEYOND = -2, LARGEST_BITS = 48 };
 
 static inline int64_t slot_at(const Entries *entries, uint64_t place) {
     return entries->is_wide ? ((const int64_t *)entries->table)[place] : ((const int32_t *)entries->table)[place];
@@ -33,15 +35,17 @@ static inline uint64_t place_of(const Entries *entries, uint64_t pane, uint64_t 
     return ((mixed + key) * KEY_MULTIPLIER) >> entries->shift;
 }
 
-/* The slot of the pair; where there is none, the next one that is free, or -1 if there is none left. */
+/* The slot of the pair; where there is none, the next one that is free; FULL if there is none left, BEYOND if the table names a slot
+ * that is not there. */
 static inline int64_t slot_of(Entries *entries, int64_t pane, int64_t key, Py_ssize_t *taken) {
     for (uint64_t place = place_of(entries, (uint64_t)pane, (uint64_t)key);; place = (place + 1) & entries->mask) {
         int64_t slot = slot_at(entries, place);
         if (slot >= 0) {
+            if (slot >= entries->capacity) return BEYOND;
             if (entries->slot_keys[slot] == key && entries->slot_panes[slot] == pane) return slot;
             continue;
         }
-        if (*taken == entries->free_count) return -1;
+        if (*taken == entries->free_count) return FULL;
         slot = entries->free[(*taken)++];
         if (entries->is_wide)
             ((int64_t *)entries->table)[place] = slot;
@@ -53,10 +57,10 @@ static inline int64_t slot_of(Entries *entries, int64_t pane, int64_t key, Py_ss
     }
 }
 
-/* Whether all slots that the table and the list of free ones name are within the arrays of slots. */
-static int are_within(const Entries *entries, Py_ssize_t capacity) {
+/* Whether all free slots are within the arrays of slots. */
+static int are_within(const Entries *entries) {
     for (Py_ssize_t i = 0; i < entries->free_count; i++)
-        if (entries->free[i] < 0 || entries->free[i] >= capacity) return 0;
+        if (entries->free[i] < 0 || entries->free[i] >= entries->capacity) return 0;
     return 1;
 }
 
@@ -70,23 +74,25 @@ static PyObject *enter(PyObject *module, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "y*y*w*w*w*w*y*in", &views[PANES], &views[KEYS], &views[FOUND], &views[TABLE], &views[SLOT_PANES],
                           &views[SLOT_KEYS], &views[FREE], &shift, &row))
         return NULL;
-    int is_shift = shift >= 1 && shift <= 63;
+    int is_shift = shift >= 64 - LARGEST_BITS && shift <= 63;
     Py_ssize_t count = views[KEYS].len / 8, capacity = views[SLOT_KEYS].len / 8;
     uint64_t narrow = UINT64_C(1) << (is_shift ? 64 - shift : 0);
     Entries entries = {views[PANES].buf, views[KEYS].buf, views[FREE].buf, views[FOUND].buf, views[SLOT_PANES].buf, views[SLOT_KEYS].buf,
-                       views[TABLE].buf, views[TABLE].len == (Py_ssize_t)narrow * 8, narrow - 1, shift, views[FREE].len / 8};
+                       views[TABLE].buf, views[TABLE].len == (Py_ssize_t)narrow * 8, narrow - 1, shift, views[FREE].len / 8, capacity};
     PyObject *result = NULL;
     if (!is_shift || row < 0 || views[PANES].len != count * 8 || views[FOUND].len != count * 8 ||
         views[SLOT_PANES].len != capacity * 8 || (!entries.is_wide && views[TABLE].len != (Py_ssize_t)narrow * 4) ||
-        entries.free_count > (Py_ssize_t)(narrow / 2) || !are_within(&entries, capacity)) {
+        entries.free_count > (Py_ssize_t)(narrow / 2) || !are_within(&entries)) {
         PyErr_SetString(PyExc_ValueError, "arrays that do not fit each other");
     } else {
+        int64_t slot = 0;
         for (; row < count; row++) {
-            int64_t slot = slot_of(&entries, entries.panes[row], entries.keys[row], &taken);
+            slot = slot_of(&entries, entries.panes[row], entries.keys[row], &taken);
             if (slot < 0) break;
             entries.found[row] = slot;
         }
-        result = Py_BuildValue("(nn)", row, taken);
+        if (slot == BEYOND) PyErr_SetString(PyExc_ValueError, "arrays that do not fit each other: the table names slots that are not there");
+        else result = Py_BuildValue("(nn)", row, taken);
     }
     for (int i = 0; i < ARRAYS; i++) PyBuffer_Release(&views[i]);
     return result;

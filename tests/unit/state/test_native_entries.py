@@ -110,7 +110,8 @@ def test_arrays_that_do_not_fit_are_refused():
     for wrong in (
         {"panes": np.zeros(1, np.int64)}, {"found": np.zeros(3, np.int64)}, {"table": np.full(4, -1, np.int16)},
         {"slot_panes": np.zeros(3, np.int64)}, {"free": np.arange(5)}, {"free": np.array([4])}, {"free": np.array([-1])},
-        {"shift": 0}, {"shift": 62}, {"shift": 64}, {"start": -1},
+        {"shift": 0}, {"shift": 62}, {"shift": 64}, {"start": -1}, {"table": np.full(8, 4)}, {"table": np.full(8, 4, np.int32)},
+        *({"shift": shift, "table": np.zeros(0, dtype)} for shift in (1, 2, 3) for dtype in (np.int64, np.int32)),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="do not fit"):
             entered(**wrong)
