@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import confluent_kafka as ck
 import numpy as np
 import pytest
 
 from streamkit.kafka.client import TopicPartition
 from streamkit.kafka.confluent.intake import ByColumn, ColumnBatch
+from streamkit.kafka.confluent.native import Extension
 from tests.unit.kafka_confluent.columns import HEADERS, KEYS, VALUES, Kept, Native, T, batch, joined
 
 try:
@@ -82,6 +84,18 @@ def test_lengths_that_are_more_than_there_is_are_refused():
     content, lengths = joined([b"abc", b"def"])
     with pytest.raises(ValueError, match="more than there is"):
         _native.split((content[:-1], lengths))
+
+
+@built
+def test_more_records_than_can_be_counted_in_bytes_are_refused():
+    _consumer, reader = Extension().reader(ck.Consumer, {"bootstrap.servers": "127.0.0.1:1", "log_level": 0, "group.id": "g"})
+    assert reader is not None
+    assert reader.read(1, 0) == ([], [])
+    for most in (2**61, 2**61 + 1, 2**63 - 1):  # eight bytes each: of the second, a single one would be left
+        with pytest.raises(MemoryError):
+            reader.read(most, 0)
+    assert reader.read(2, 0) == ([], [])
+    reader.close()
 
 
 class Reader:

@@ -134,6 +134,20 @@ def test_a_closed_sender_takes_nothing_and_close_may_be_repeated():
         send(sender, [b"v"])
 
 
+def test_headers_that_close_the_sender_as_they_are_read_stop_it():
+    """What is no list may run code of its own, in the midst of the call."""
+
+    class Closing(list[Any]):
+        def __getitem__(self, at: Any) -> Any:
+            sender.close()
+            return super().__getitem__(at)
+
+    client, sender = producer()
+    with pytest.raises(ValueError, match="closed"):
+        send(sender, [b"1", b"2"], headers=[None, Closing([("h", b"v")])])
+    client.purge()
+
+
 def test_there_is_no_sender_over_a_client_that_librdkafka_did_not_make():
     Extension().sender(ck.Producer, NOBODY)
     with pytest.raises(LookupError, match="4711"):

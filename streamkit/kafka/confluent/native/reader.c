@@ -108,15 +108,15 @@ static PyObject *reader_take(PyObject *object, PyObject *arguments) {
 
 /* ---- putting runs together ---------------------------------------------------------------------------------------------*/
 
-static PyObject *array_of(Py_ssize_t bytes, void *at) {
-    PyObject *array = PyByteArray_FromStringAndSize(NULL, bytes);
-    if (array != NULL) *(char **)at = PyByteArray_AsString(array);
-    return array;
-}
+static PyObject *array_of(Py_ssize_t bytes) { return PyByteArray_FromStringAndSize(NULL, bytes); }
+
+static void *start_of(PyObject *array) { return array == NULL ? NULL : PyByteArray_AsString(array); }
 
 static int joined_begin(Joined *joined, Py_ssize_t count) {
-    joined->content = array_of((Py_ssize_t)joined->bytes, &joined->at);
-    joined->lengths = array_of(count * 4, &joined->length_at);
+    joined->content = array_of((Py_ssize_t)joined->bytes);
+    joined->lengths = array_of(count * 4);
+    joined->at = start_of(joined->content);
+    joined->length_at = start_of(joined->lengths);
     return joined->content == NULL || joined->lengths == NULL ? -1 : 0;
 }
 
@@ -133,8 +133,10 @@ static void joined_drop(Joined *joined) {
 }
 
 static int run_begin(Run *run) {
-    run->offsets = array_of(run->count * 8, &run->offset_at);
-    run->timestamps = array_of(run->count * 8, &run->timestamp_at);
+    run->offsets = array_of(run->count * 8);
+    run->timestamps = array_of(run->count * 8);
+    run->offset_at = start_of(run->offsets);
+    run->timestamp_at = start_of(run->timestamps);
     if (joined_begin(&run->values, run->count) < 0 || (run->keyed && joined_begin(&run->keys, run->count) < 0)) return -1;
     run->messages = malloc((size_t)run->count * sizeof *run->messages);
     if (run->messages == NULL) PyErr_NoMemory();
@@ -248,7 +250,8 @@ static PyObject *reader_read(PyObject *object, PyObject *arguments) {
     if (queue == NULL) return NULL;
     if (most < 1) return PyErr_Format(PyExc_ValueError, "most is %zd; wanted is 1 or more", most);
     if (most > self->room) {
-        rd_kafka_message_t **messages = realloc(self->messages, (size_t)most * sizeof *messages);
+        rd_kafka_message_t **messages = NULL;
+        if ((size_t)most <= SIZE_MAX / sizeof *messages) messages = realloc(self->messages, (size_t)most * sizeof *messages);
         if (messages == NULL) return PyErr_NoMemory();
         self->messages = messages;
         self->room = most;

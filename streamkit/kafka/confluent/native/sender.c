@@ -156,6 +156,12 @@ static int headers_of(PyObject *list, rd_kafka_headers_t **made) {
     return 0;
 }
 
+static int is_open(const Sender *sender) {
+    if (sender->client != NULL && sender->client->rk != NULL) return 1;
+    PyErr_SetString(PyExc_ValueError, "the sender is closed");
+    return 0;
+}
+
 /* produce(topic, partition, values, keys, timestamps, headers, start, stop): columns of one length (`Strings`), of which the records from
  * start to stop are sent; timestamps an int or int64s; headers may be None. -> (how far it came, error code): a queue that is full, or a
  * record that is refused, stops it in front of that record. */
@@ -167,7 +173,7 @@ static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
     Py_ssize_t start, stop;
     if (!PyArg_ParseTuple(arguments, "siOOOOnn", &name, &partition, &given_values, &given_keys, &stamps, &all_headers, &start, &stop))
         return NULL;
-    if (self->client == NULL || self->client->rk == NULL) return PyErr_Format(PyExc_ValueError, "the sender is closed");
+    if (!is_open(self)) return NULL;
     rd_kafka_err_t err;
     rd_kafka_topic_t *topic = topic_of(self->client, name, &err);
     if (topic == NULL) return err == ERR_NO_ERROR ? NULL : Py_BuildValue("(ni)", start, (int)err);
@@ -192,7 +198,13 @@ static PyObject *sender_produce(PyObject *object, PyObject *arguments) {
         Py_ssize_t value_size, key_size;
         rd_kafka_headers_t *headers = NULL;
         if (strings_next(&values, i, &value, &value_size) < 0 || strings_next(&keys, i, &key, &key_size) < 0) goto done;
-        if (all_headers != Py_None && headers_of(PyList_GetItem(all_headers, i), &headers) < 0) goto done;
+        if (all_headers != Py_None) {
+            if (headers_of(PyList_GetItem(all_headers, i), &headers) < 0) goto done;
+            if (!is_open(self)) { /* a sequence that is no list runs code of its own, which may have closed it */
+                if (headers != NULL) librdkafka.headers_destroy(headers);
+                goto done;
+            }
+        }
         int64_t timestamp = times.obj == NULL ? one : ((const int64_t *)times.buf)[i];
         producing = 1;
         if (headers == NULL)
