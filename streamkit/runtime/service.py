@@ -29,7 +29,7 @@ from streamkit.runtime.deadlines import Deadlines, Guard
 from streamkit.runtime.failures import FailurePolicy, OnError, OnLostOffset, place_of
 from streamkit.runtime.stage_report import StageReport
 from streamkit.runtime.supervisor import parent_is_gone
-from streamkit.runtime.topics import create_external, lay_out
+from streamkit.runtime.topics import StoppedError, create_external, lay_out
 from streamkit.runtime.watchdog import LOOK_EVERY_S, STUCK_EXIT_CODE, Watchdog
 from streamkit.runtime.worker import Worker
 from streamkit.stages import StageTime
@@ -215,7 +215,9 @@ def _make(  # the surroundings of a worker
             return None
         if options.create_topics:
             create_external(topology, admin, settings, partitions=options.create_topics, instrument=instrument)
-        layout = lay_out(topology, admin, settings, instrument, clock)
+        layout = lay_out(topology, admin, settings, instrument, clock, lambda: stop.requested)
+    except StoppedError:
+        return None
     finally:
         admin.close()
     return Worker(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from streamkit.clock import Clock
@@ -19,6 +19,14 @@ _ASK_AGAIN_S: Final = 3.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 0.5
 
 
+class StoppedError(Exception):
+    """Told to stop while it waited: nobody's error, and nothing is open."""
+
+
+def _never() -> bool:
+    return False
+
+
 def external_topics(topology: Topology) -> dict[str, str]:
     """Name -> "source" or "sink" of every topic that the app does not own."""
     topics = {sink.topic.name: "sink" for part in topology.parts for sink in part.sinks}
@@ -26,25 +34,35 @@ def external_topics(topology: Topology) -> dict[str, str]:
 
 
 def lay_out(
-    topology: Topology, admin: Admin, settings: EngineSettings, instrument: Instrument, clock: Clock | None = None
+    topology: Topology,
+    admin: Admin,
+    settings: EngineSettings,
+    instrument: Instrument,
+    clock: Clock | None = None,
+    stopped: Callable[[], bool] = _never,
 ) -> Layout:
     """Checks and creates what the plan needs; TopicError says what is missing or does not fit, and what to do.
 
     With a ``clock`` a topic that is missing is asked for again for a moment: of one that was created just now, or is being
-    created by what starts together with this worker, a broker may not know yet.
+    created by what starts together with this worker, a broker may not know yet. `StoppedError` if ``stopped`` says so meanwhile.
     """
     timeout = settings.start_timeout_ms / 1000
     wanted = external_topics(topology)
-    found = _described(wanted, admin, timeout, instrument, clock)
+    found = _described(wanted, admin, timeout, instrument, clock, stopped)
     _refuse_missing(wanted, found, admin, timeout)
     layout = Layout(topology, {name: info.partitions for name, info in found.items() if info is not None})
-    internal = _ensure(layout.internal_topics(), admin, settings, instrument, clock)
+    internal = _ensure(layout.internal_topics(), admin, settings, instrument, clock, stopped)
     layout.found |= {name: info for name, info in {**found, **internal}.items() if info is not None}
     return layout
 
 
 def _described(
-    wanted: Collection[str], admin: Admin, timeout: float, instrument: Instrument, clock: Clock | None
+    wanted: Collection[str],
+    admin: Admin,
+    timeout: float,
+    instrument: Instrument,
+    clock: Clock | None,
+    stopped: Callable[[], bool],
 ) -> dict[str, TopicInfo | None]:
     """As the cluster has them; None for one that is not there, or not in time."""
     found = admin.describe_topics(sorted(wanted), timeout)
@@ -54,6 +72,8 @@ def _described(
     while (missing := [name for name in sorted(wanted) if found.get(name) is None]) and clock.monotonic() < deadline:
         if pause == _FIRST_PAUSE_S:
             instrument.event("waiting-for-topics", topics=missing, gives_up_in_s=round(_ASK_AGAIN_S))
+        if stopped():
+            raise StoppedError
         clock.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
         found = admin.describe_topics(sorted(wanted), timeout)
@@ -87,6 +107,7 @@ def _ensure(
     settings: EngineSettings,
     instrument: Instrument,
     clock: Clock | None,
+    stopped: Callable[[], bool],
 ) -> Mapping[str, TopicInfo | None]:
     """Creates what is missing, refuses what does not fit; all of them as they are."""
     timeout = settings.start_timeout_ms / 1000
@@ -101,7 +122,7 @@ def _ensure(
     if new:
         admin.create_topics(new, timeout)
         instrument.event("topics-created", topics=[f"{t.name} ({t.partitions})" for t in new])
-        found = _described(internal, admin, timeout, instrument, clock)  # another worker may have made them otherwise
+        found = _described(internal, admin, timeout, instrument, clock, stopped)  # another worker may have made them otherwise
     for name, (use, count) in internal.items():
         info = found.get(name)
         reason = "it could not be created" if info is None else misfit(use, info, count)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
 
 import streamkit as sk
+from streamkit.clock import ManualClock
 from streamkit.config import EngineSettings
 from streamkit.errors import AuthenticationError, DecodeError
 from streamkit.instrument import Recorder
+from streamkit.kafka.memory import Cluster, MemoryClient
 from streamkit.runtime.service import RunOptions, run_service
 
 
@@ -55,3 +58,23 @@ def test_a_service_that_waits_for_what_never_closes_is_told(until_end, told):
     with pytest.raises(KeyError):
         run_service(app.topology(), Failing(KeyError()), EngineSettings(), RunOptions(until_end=until_end), events)
     assert events.of("never-closes") == told
+
+
+class ToldToStop(Recorder):
+    """Gets SIGTERM as it waits for topics."""
+
+    def event(self, name: str, /, **fields: Any) -> None:
+        super().event(name, **fields)
+        if name == "waiting-for-topics":
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("missing", ["in", "out"])
+def test_a_signal_ends_the_wait_for_a_topic_at_once_and_is_no_error(missing):
+    app, events, clock = sk.App("app"), ToldToStop(), ManualClock()
+    app.stream(sk.Topic("in")).to(sk.Topic("out"))
+    cluster = Cluster(clock, topics={name: 1 for name in ("in", "out") if name != missing})
+    run_service(app.topology(), MemoryClient(cluster), EngineSettings(), RunOptions(), events, clock)
+    assert events.of("waiting-for-topics") == [{"topics": [missing], "gives_up_in_s": 3}]
+    assert [name for name, _ in events.events] == ["waiting-for-topics", "stopped"]
+    assert clock.monotonic() < 0.5
