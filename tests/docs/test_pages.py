@@ -81,6 +81,14 @@ def test_what_the_compiled_parts_bring_is_what_the_suite_has_measured():
         assert f"{int(with_them.replace(',', '')) / int(without.replace(',', '')):.1f}" == ratio
 
 
+def test_no_page_installs_streamkit_from_an_index():
+    """On PyPI the name belongs to another project. With an extra behind it, what is installed already is meant."""
+    found = [
+        str(page) for page in PAGES if re.search(r"pip install (?!-)[^`\n]*(?<![./\w-])streamkit(?![\w\[./-])", page.read_text())
+    ]
+    assert not found
+
+
 def test_every_argument_of_run_is_documented():
     text = (ROOT / "docs/reference/settings.md").read_text()
     missing = [name for name in inspect.signature(sk.App.run).parameters if name != "self" and f"| `{name}` |" not in text]
