@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(600)  # an environment is made, and packages ma
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 HELP_S, VERSION_S = 0.25, 0.6
+STANDARD, STANDARD_S = "import asyncio, decimal, email.message, http.client, unittest.mock", 0.06
+"""What the limits are measured by: imports of Python's own, and their processor time where the limits were set."""
 EXTENSIONS = {
     "streamkit/kafka/confluent/_native.abi3.so",
     "streamkit/serdes/_columns.abi3.so",
@@ -231,17 +233,21 @@ class TestInstalled:
 
     @pytest.mark.parametrize("argument,limit_s", [("--help", HELP_S), ("--version", VERSION_S)])
     def test_help_is_there_at_once(self, empty, tmp_path, argument, limit_s):
-        """In processor time, best of ten: the machine may have more to do (at rest it takes half of the limit). The version loads
-        the clients of Kafka, to see what works."""
-        taken = []
+        """In processor time, best of ten: the machine may have more to do (at rest it takes half of the limit). One that takes
+        longer for Python itself, or that has to share its cores, may take as much longer. The version loads the clients of
+        Kafka, to see what works."""
+        taken, standard = [], []
         for _ in range(10):
+            before = _processor_time()
+            empty.run("python", "-c", STANDARD, cwd=tmp_path)
+            standard.append(_processor_time() - before)
             before = _processor_time()
             done = empty.run("streamkit", argument, cwd=tmp_path)
             taken.append(_processor_time() - before)
-            if taken[-1] < limit_s:
+            if min(taken) < limit_s:
                 break
         assert "streamkit" in done.stdout
-        assert min(taken) < limit_s
+        assert min(taken) < limit_s * max(1.0, min(standard) / STANDARD_S)
 
     def test_help_imports_neither_kafka_nor_polars(self, empty, tmp_path):
         code = (
