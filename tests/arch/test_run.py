@@ -39,7 +39,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**environment, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},  # nobody answers there
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
 

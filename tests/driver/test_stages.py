@@ -21,6 +21,7 @@ from streamkit.clock import ManualClock
 from streamkit.config import EngineSettings
 from streamkit.errors import ConfigError, UserFunctionError
 from streamkit.instrument import Recorder
+from streamkit.kafka.client import TopicPartition
 from streamkit.runtime import service
 from streamkit.runtime.service import RunOptions, run_service
 from streamkit.runtime.stage_report import StageReport
@@ -62,7 +63,10 @@ def test_the_times_of_the_stages_add_up_to_the_whole():
     run_service(bids_app().topology(), broker.client, EngineSettings(), options, events)
     whole = time.perf_counter() - begun
     [(times, records)] = told
-    assert 37_140 <= records < 37_150  # read twice, the second time without the prices of 0, and with control records
+    read = [TopicPartition(topic, 0) for topic in ("bids", "stages.bids-by-item.repartition")]
+    with_control_records = sum(broker.client.admin().end_offsets(read, 10).values())  # the slower, the more commits
+    assert 37_140 <= records <= with_control_records  # read twice, the second time without the prices of 0
+    assert with_control_records < 40_000
     counted = sum(each.seconds for each in times)
     assert 0.8 * whole < counted <= whole
     assert {each.name for each in times} >= {
@@ -244,7 +248,7 @@ def test_with_several_workers_it_is_said_once_and_before_any_is_started(tmp_path
     )
     done = subprocess.run(
         [sys.executable, "-m", "streamkit.cli", "run", "pipeline:app", "--workers", "2", "--profile", "missing/profile.html"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines() == [

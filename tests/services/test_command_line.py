@@ -33,7 +33,7 @@ APP = "bids"
 
 
 def run(*command: str, kafka: str = UNREACHABLE) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, env=environment(kafka), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment(kafka), capture_output=True, text=True, timeout=200, check=False)
 
 
 def environment(kafka: str) -> dict[str, str]:

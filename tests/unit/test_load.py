@@ -159,7 +159,7 @@ def test_an_error_of_a_factory_is_its_own(here):
 
 def streamkit(*arguments, cwd):
     command = [sys.executable, "-m", "streamkit.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False, env=environment())
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200, check=False, env=environment())
 
 
 def environment():
@@ -190,7 +190,7 @@ def test_help_needs_neither_kafka_nor_polars(here):
         "print(sorted({'polars', 'confluent_kafka', 'numpy', 'msgspec'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=here, capture_output=True, text=True, timeout=60, check=True, env=environment()
+        [sys.executable, "-c", code], cwd=here, capture_output=True, text=True, timeout=200, check=True, env=environment()
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert "topology" in done.stdout

@@ -81,15 +81,15 @@ def test_what_was_freed_and_is_still_resident_is_not_in_use():
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     library.free.restype, library.free.argtypes = None, [ctypes.c_void_p]
     heaps = Heaps()
-    before, resident_before = heaps.look(), anonymous_mb()
+    before = heaps.look()
     blocks = [library.malloc(block) for _ in range(count)]
     for each in blocks:
         ctypes.memset(each, 1, block)
-    held = heaps.look()
+    held, resident_held = heaps.look(), anonymous_mb()
     for each in blocks[:-1]:  # above the last nothing can be given back, and so below it
         library.free(each)
     freed, resident_freed = heaps.look(), anonymous_mb()
     library.free(blocks[-1])
     assert held.in_use - before.in_use == pytest.approx(40, abs=4)
     assert freed.in_use == pytest.approx(before.in_use, abs=4)
-    assert resident_freed - resident_before > 20
+    assert resident_held - resident_freed < 20  # it need not have grown for them: there may be room that others have left

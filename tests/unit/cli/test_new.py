@@ -16,7 +16,7 @@ STREAMKIT = str(Path(sys.executable).with_name("streamkit"))
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_its_test_passes_at_once(tmp_path):

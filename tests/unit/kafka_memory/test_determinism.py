@@ -46,7 +46,7 @@ for protocol in ("classic", "consumer"):
 def output(seed: int) -> str:
     environment = os.environ | {"PYTHONHASHSEED": str(seed)}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True, timeout=200
     ).stdout
 
 

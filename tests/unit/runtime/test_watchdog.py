@@ -110,7 +110,7 @@ def test_it_stops_with_the_service() -> None:
 
 
 def end_of(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", PREFIX + code], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-c", PREFIX + code], capture_output=True, text=True, timeout=200, check=False)
 
 
 PREFIX = """

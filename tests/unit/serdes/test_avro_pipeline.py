@@ -206,7 +206,7 @@ def test_a_schema_that_does_not_do_is_one_line_on_the_command_line(tmp_path, tex
     if text is not None:
         (tmp_path / "bid.avsc").write_text(text)
     command = [sys.executable, "-m", "streamkit.cli", "topology", "app.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {message}")
     assert len(done.stderr.splitlines()) == 1
