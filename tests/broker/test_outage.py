@@ -3,6 +3,10 @@ and the wait costs no processor time.
 
 Not killed: the only copy of a partition that was not shut down comes back by an unclean election, and that may lose the markers
 of transactions (KAFKA-20716). Brokers that are killed are for clusters with replicas (tests/chaos).
+
+And not shut down while a commit is being written: a coordinator whose broker goes takes partitions without a leader for deleted
+and calls the transaction complete without their markers. Nobody ends it then, and the group's positions are pending for ever
+(seen beside other work in 2 of 6 runs; what the engine says of it: tests/driver/test_stalled.py).
 """
 
 from __future__ import annotations
@@ -59,6 +63,21 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def shut_down(kafka: LocalKafka, service: Service) -> None:
+    """With no commit being written: one that was has ended within the pause, and the time-out of one that is open is longer."""
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(0.7)
+        kafka.terminate(1)
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+
+
+def lost_markers(kafka: LocalKafka) -> str:
+    """What the broker says of markers that it has not written."""
+    return "\n".join(line for line in kafka.log(1).splitlines() if "likely deleted already" in line)
+
+
 @pytest.mark.parametrize("how", ["shut down", "stopped"])
 def test_a_broker_that_is_away_for_a_while(kafka: LocalKafka, how: str) -> None:
     run = secrets.token_hex(4)
@@ -72,7 +91,7 @@ def test_a_broker_that_is_away_for_a_while(kafka: LocalKafka, how: str) -> None:
         with feeder(kafka.bootstrap, f"events-{run}", workload, seconds=10) as feeding:
             assert service.running.wait(60), service.text()
             time.sleep(3)  # in mid-stream
-            kafka.terminate(1) if how == "shut down" else kafka.pause(1)
+            shut_down(kafka, service) if how == "shut down" else kafka.pause(1)
             began = time.monotonic()
             wait_for(lambda: of(service, "waiting-for-broker"), service)
             told_after_s = time.monotonic() - began
@@ -95,7 +114,7 @@ def test_a_broker_that_is_away_for_a_while(kafka: LocalKafka, how: str) -> None:
     assert all(seconds > TELL_EVERY_S - 1 for seconds in within_one_outage)  # now and then, not with every attempt
     last = Service(kafka.bootstrap, run, "--until-end")
     try:
-        assert last.ended(60) == 0, last.text()
+        assert last.ended(60) == 0, f"{last.text()}\n{lost_markers(kafka)}"
     finally:
         last.kill()
     check(broker, run, expected)
