@@ -15,12 +15,13 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.support import broker, jvm
+from tests.support import broker, jvm, workload
 from tests.support.broker import NoBrokerError, find_broker
 from tests.support.container import ContainerError, KafkaContainer
 from tests.support.local_kafka import LocalKafka
 from tests.support.ready import NotReadyError, wait_ready
 from tests.support.watchdog import Watchdog
+from tests.support.workload import NotFedError, feeder, generate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,3 +187,14 @@ def test_waiting_for_a_broker_that_is_not_there_ends_in_time():
     with pytest.raises(NotReadyError, match="did not answer a metadata request within"):
         wait_ready("127.0.0.1:1", timeout=0.5)
     assert time.monotonic() - started < 20  # long for a busy machine, short beside the usual 60 s
+
+
+def test_a_feeder_that_cannot_send_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its test would call the results wrong: once 500 of 20,000 events were missing in the input."""
+    monkeypatch.setattr(workload, "FLUSH_S", 0.5)
+    events = generate(20, keys=1, partitions=1, seed=1)
+    with (
+        pytest.raises(NotFedError, match="20 events could not be sent to 'nowhere'"),
+        feeder("127.0.0.1:9", "nowhere", events, seconds=0.2) as feeding,
+    ):
+        feeding.join(10)

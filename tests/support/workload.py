@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Producer
 
+FLUSH_S = 30
 BASE_MS = 1_586_937_600_000  # 2020-04-15T08:00Z
 
 
@@ -99,21 +100,30 @@ def produce(producer: Producer, topic: str, events: Sequence[Event], encode: Enc
     producer.poll(0)
 
 
+class NotFedError(Exception):
+    """The input of a test is not all there."""
+
+
 @contextlib.contextmanager
 def feeder(
     bootstrap: str, topic: str, events: list[Event], seconds: float, encode: Encode = payload
 ) -> Iterator[threading.Thread]:
-    """Produces the events over about this time, beside the test."""
+    """Produces the events over about this time, beside the test. `NotFedError` where not all that it took could be sent: what is
+    missing in the input is no fault of who reads it."""
     stop = threading.Event()
+    left = 0
 
     def feed() -> None:
-        producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        nonlocal left
+        # A leader that went with its broker is asked for again soon (seen: 30 s without a single attempt).
+        settings = {"linger.ms": 5, "enable.idempotence": True, "topic.metadata.refresh.interval.ms": 1_000}
+        producer = Producer({"bootstrap.servers": bootstrap, **settings})
         slices = int(seconds * 20)
         for number in range(slices):
             produce(producer, topic, events[len(events) * number // slices : len(events) * (number + 1) // slices], encode)
             if stop.wait(seconds / slices):
                 break
-        producer.flush(30)
+        left = producer.flush(FLUSH_S)
 
     thread = threading.Thread(target=feed, daemon=True)
     thread.start()
@@ -121,4 +131,6 @@ def feeder(
         yield thread
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(FLUSH_S + 10)
+    if left or thread.is_alive():
+        raise NotFedError(f"{left or 'some'} events could not be sent to '{topic}' within {FLUSH_S} s")
