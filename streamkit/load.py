@@ -93,6 +93,8 @@ def _attribute(module: ModuleType, path: str, place: str) -> Any:
             if isinstance(found, ModuleType):  # not all that it imports
                 public = [known for known in public if _may_give_an_app(vars(found)[known], found)]
             there_is = near_names(name, public) if public else "it has no sk.App, and no function or class that could give one"
+            if path == _DEFAULT and public:
+                there_is = f"{there_is}. Name one, as in {place}:{public[0]}"
             raise ConfigError(f"'{place}' has no '{name}'; {there_is}")
         found = getattr(found, name)
     return found

@@ -127,7 +127,10 @@ def test_a_module_that_ends_the_process_is_an_error_with_its_place(here):
 @pytest.mark.parametrize(
     "text,said",
     [
-        ("import os\nimport streamkit as sk\nsales = sk.App('sales')\n", "has no 'app'; there is: sales$"),
+        (
+            "import os\nimport streamkit as sk\nsales = sk.App('sales')\n",
+            r"has no 'app'; there is: sales\. Name one, as in broken_service\.py:sales$",
+        ),
         ("import os\nfrom pathlib import Path\n", "has no 'app'; it has no sk.App, and no function"),
         ("import streamkit as sk\napp = sk.App\n", "'broken_service.py:app' is the class App, not a sk.App"),
     ],
