@@ -52,6 +52,10 @@ chaos: $(DEV) ## Faults on three real brokers: MINUTES=5, SEED=1, PROTOCOL=consu
 mutants: $(DEV) ## Break each rule of exactly-once in turn: the simulator must catch every one
 	@$(PY) -m tests.sim.mutants
 
+.PHONY: sanitize
+sanitize: $(DEV) ## The compiled parts under gcc's address and undefined-behaviour sanitizers
+	@$(PY) -m tests.support.sanitize $(TESTS)
+
 .PHONY: lint
 lint: $(DEV) ## Style, types and the direction of imports
 	@$(PY) -m ruff check .

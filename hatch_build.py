@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SOURCES = {
     "streamkit.state._entries": "streamkit/state/native",
 }
 VARIABLE = "STREAMKIT_BUILD_NATIVE"
+FLAGS = ("-O2", "-g0")
 
 
 class ExtensionHook(BuildHookInterface[Any]):
@@ -49,7 +51,7 @@ class ExtensionHook(BuildHookInterface[Any]):
         if wanted == "off":
             return {}
         try:
-            return _compile(Path(self.root), place)
+            return compile_parts(Path(self.root), place)
         except Exception as error:
             if wanted == "require":
                 raise RuntimeError(f"{VARIABLE}=require, but the extensions of streamkit cannot be compiled: {error}") from error
@@ -72,7 +74,7 @@ class ExtensionHook(BuildHookInterface[Any]):
             Path(new).replace(Path(self.root, name))
 
 
-def _compile(root: Path, place: Path) -> dict[str, Path]:
+def compile_parts(root: Path, place: Path, flags: Sequence[str] = FLAGS) -> dict[str, Path]:
     """By setuptools, which knows how this Python was compiled. Raises whatever the compiler or its tools raise."""
     from setuptools import Distribution, Extension  # noqa: PLC0415 - only where something is built
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415 - as above
@@ -81,7 +83,7 @@ def _compile(root: Path, place: Path) -> dict[str, Path]:
         Extension(
             module,
             sources=_sources(root, folder),
-            extra_compile_args=["-O2", "-g0", "-fvisibility=hidden"],
+            extra_compile_args=[*flags, "-fvisibility=hidden"],
             libraries=["dl", "pthread"] if sys.platform == "linux" else [],
             py_limited_api=True,
         )
