@@ -70,17 +70,6 @@ def test_every_module_below_these_packages_is_on_the_map():
     assert not missing
 
 
-def test_what_the_compiled_parts_bring_is_what_the_suite_has_measured():
-    measured = (ROOT / "docs/benchmarks.md").read_text()
-    page = (ROOT / "docs/operate/performance.md").read_text()
-    pairs = re.findall(r"^\| [^|]+ \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) x \|$", page, re.MULTILINE)
-    assert len(pairs) == 3
-    for with_them, without, ratio in pairs:
-        assert f"\n| streamkit | {with_them} | " in measured
-        assert f"\n| streamkit without its compiled parts | {without} | " in measured
-        assert f"{int(with_them.replace(',', '')) / int(without.replace(',', '')):.1f}" == ratio
-
-
 def test_no_page_installs_streamkit_from_an_index():
     """On PyPI the name belongs to another project. With an extra behind it, what is installed already is meant."""
     found = [
