@@ -14,7 +14,7 @@ RUNTIME := $(VENV)/.streamkit-runtime# stamp: the project is installed, with wha
 DEV := $(VENV)/.streamkit-dev# stamp: and with what tests and checks need
 # What an installation is made from: when one of these changes it is made anew.
 INSTALLED_FROM := pyproject.toml hatch_build.py $(wildcard streamkit/*/native/*.[ch] streamkit/*/*/native/*.[ch])
-FAST_TIERS := unit conformance golden plan driver services arch docs sim
+FAST_TIERS := unit conformance golden plan driver arch docs sim
 TYPED := $(wildcard streamkit services tests/support benchmarks)
 
 # The tests start some hundred processes, and each would compile the package anew.
@@ -33,7 +33,7 @@ test: lint ## Lint, then every test, on a real Kafka (it is found by itself)
 	@$(PY) -m pytest -n auto
 
 .PHONY: test-fast
-test-fast: $(DEV) ## Every test that needs no broker
+test-fast: $(DEV) ## The tests of the framework that need no broker, in two minutes
 	@$(PY) -m pytest -n auto --no-broker $(wildcard $(addprefix tests/,$(FAST_TIERS)))
 
 .PHONY: golden
