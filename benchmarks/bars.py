@@ -13,7 +13,7 @@ from benchmarks.results import Results
 class Verdict(Enum):
     MET = "met"
     NOT_MET = "NOT met"
-    UNKNOWN = "not measured"
+    UNKNOWN = "not measured in one run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ def _kept(workload: str, base: str, needed: float, title: str) -> Bar:
 def _functions(results: Results) -> float | None:
     """Microseconds per record more than the same work with expressions: all seven fields decoded, a call, a row."""
     with_calls, without = results.rate("functions", "streamkit"), results.rate("stateless", "streamkit")
-    return 1e6 / with_calls - 1e6 / without if with_calls and without else None
+    if not (with_calls and without and results.together(("functions", "streamkit"), ("stateless", "streamkit"))):
+        return None
+    return 1e6 / with_calls - 1e6 / without
 
 
 def _restore(results: Results) -> float | None:

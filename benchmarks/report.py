@@ -33,7 +33,7 @@ INTRODUCTION = """\
 
 <!-- Written by benchmarks/report.py (make bench) from benchmarks/results.json: change those. -->
 
-streamkit beside other ways to do the same work, on one real Kafka in one run. `make bench` measures it anew,
+streamkit beside other ways to do the same work, on one real Kafka, with ratios of one run only. `make bench` measures it anew,
 `make bench-quick` the most important of it in two minutes. [benchmarks/README.md](../benchmarks/README.md) says how it is
 measured, [benchmarks/contestants](../benchmarks/contestants/README.md) who takes part, with which settings and why.
 
@@ -43,7 +43,7 @@ measured, [benchmarks/contestants](../benchmarks/contestants/README.md) who take
 contestant, from before its first poll to the last commit. It hardly depends on how busy the broker is, which runs on the same
 processors. *Whole process* counts the start and the end of the process, too; *k/s* is by the clock, from the first record to
 the last commit; *start* is from the start of the process to its first record. Medians of the turns. "*streamkit is*": its
-records per CPU-second as a multiple.
+records per CPU-second as a multiple; empty where it was measured in another run.
 """
 
 CAVEATS = """\
@@ -51,6 +51,7 @@ CAVEATS = """\
 
 - Ratios of one run are worth more than figures: on other machines all of them are others. Turns of one contestant lie
   mostly within 10 % of each other, a few 20 to 30 % apart; ratios inherit that.
+- Every turn finds its input in the broker's page cache: it is read once before, unless the turn before read the same.
 - All results are checked against a reference in numpy, row by row. A contestant with wrong results is reported as failed.
   Flink and Quix may take a record as in time that the others find late (Flink looks at its watermark every 200 ms of the
   clock, Quix at what has closed): theirs must lie between what is in time for sure and everything.
@@ -168,9 +169,11 @@ def _machine(results: Results) -> Iterator[str]:
             f"{told['processors']} processors ({told['processor']}), {told['memory_gb']} GB of memory, {told['system']}, "
             f"Python {told['python']}, Kafka: {told['kafka']}; the broker beside the contestants."
         )
-    days = sorted({run.at[:10] for run in results.runs})
-    if days:
-        yield f"Measured on {' and '.join(dict.fromkeys((days[0], days[-1])))}."
+    runs = sorted({run.begun for run in results.runs})
+    if runs:
+        yield f"Measured in {'one run' if len(runs) == 1 else f'{len(runs)} runs'}, begun at {', '.join(runs)} (UTC)."
+    for begun in runs[1:]:
+        yield f"In that of {begun}: {', '.join(dict.fromkeys(run.workload for run in results.runs if run.begun == begun))}."
     if results.scale != 1:
         yield f"**At {results.scale:g} of the records**: good for nothing but to see that all goes through."
     yield ""

@@ -31,6 +31,7 @@ class Run:
     start_cpu_s: float
     peak_mb: int
     at: str  # the minute, UTC
+    begun: str  # when the run of the suite began that this turn belongs to, UTC: ratios are of one run
 
     @property
     def per_second(self) -> float:
@@ -83,9 +84,14 @@ class Results:
         return self.median(workload, contestant, lambda run: run.per_cpu_second)
 
     def ratio(self, workload: str, contestant: str, other: str, *, of: str | None = None) -> float | None:
-        """How many times the rate of another contestant: of the same workload, or of ``of``."""
-        mine, theirs = self.rate(workload, contestant), self.rate(of or workload, other)
-        return mine / theirs if mine and theirs else None
+        """How many times the rate of another contestant: of the same workload, or of ``of``. None unless of one run."""
+        base = of or workload
+        mine, theirs = self.rate(workload, contestant), self.rate(base, other)
+        return mine / theirs if mine and theirs and self.together((workload, contestant), (base, other)) else None
+
+    def together(self, *pairs: tuple[str, str]) -> bool:
+        """Whether one run of the suite has measured all these: the machine's speed differs from run to run."""
+        return len({run.begun for pair in pairs for run in self.of(*pair)}) == 1
 
     def figures(self) -> Iterator[dict[str, Any]]:
         for run in self.runs:

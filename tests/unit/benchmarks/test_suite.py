@@ -15,7 +15,7 @@ from benchmarks.contestants.catalogue import CONTESTANTS, AbsentError
 from benchmarks.job import Job
 from benchmarks.results import Results, Run
 
-RUN = Run("w1-100", "streamkit", 0, 1_000, 10, 2.0, 1.0, 1.5, 0.5, 0.25, 80, "2026-01-01 10:00")
+RUN = Run("w1-100", "streamkit", 0, 1_000, 10, 2.0, 1.0, 1.5, 0.5, 0.25, 80, "2026-01-01 10:00", "2026-01-01 09:58:01")
 
 
 def measured(*rates: tuple[str, str, int]) -> Results:
@@ -128,8 +128,8 @@ def test_bars_are_met_or_not_or_unknown():
     told = bars.line(found)
     assert told.startswith("bench: w1-100/floor 0.50 >= 0.4 met; ")
     assert "w1-100/quix 10.00 >= 18 NOT met" in told
-    assert "w1-100/flink ? >= 3.5 not measured" in told
-    assert told.endswith(f"(1 met, 1 NOT met, {len(BARS) - 2} not measured)")
+    assert "w1-100/flink ? >= 3.5 not measured in one run" in told
+    assert told.endswith(f"(1 met, 1 NOT met, {len(BARS) - 2} not measured in one run)")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,34 @@ def test_bars_of_streamkit_against_itself(name, rates, value):
     assert bar.value(measured(*rates)) == pytest.approx(value)
     assert bar.verdict(measured(*rates)) is Verdict.MET
     assert bar.verdict(measured(*rates[:-1])) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("bar", [bar for bar in BARS if "/" in bar.name or bar.name == "functions-us"], ids=lambda bar: bar.name)
+def test_what_was_measured_in_different_runs_is_not_compared(bar):
+    workload, _, other = bar.name.partition("/")
+    pairs = {
+        "functions-us": [("functions", "streamkit"), ("stateless", "streamkit")],
+    }.get(bar.name) or [(workload, "streamkit"), (workload, other) if other in CONTESTANTS else (other, "streamkit")]
+    found = measured(*((*pair, 1_000) for pair in pairs))
+    assert bar.value(found) is not None
+    found.add(replace(RUN, workload=pairs[0][0], turn=1))
+    assert bar.value(found) is not None, "one run more of the same session"
+    again = Results(runs=found.runs)
+    again.add(replace(RUN, workload=pairs[0][0], begun="2026-01-02 12:00:00"))
+    assert bar.value(again) is None
+    assert bar.verdict(again) is Verdict.UNKNOWN
+
+
+def test_the_page_tells_in_which_run_something_was_measured(tmp_path):
+    found = measured(("w1-100", "streamkit", 2_000_000), ("w1-100", "floor", 3_000_000), ("strings", "streamkit", 1_000_000))
+    assert "Measured in one run, begun at 2026-01-01 09:58:01 (UTC)." in report.page(found)
+    found.add(replace(RUN, workload="hopping", begun="2026-01-02 12:00:00"))
+    again = Results(runs=found.runs)
+    again.add(replace(RUN, contestant="floor", begun="2026-01-02 12:00:00", records=3_000_000))
+    page = report.page(again)
+    assert "Measured in 2 runs, begun at 2026-01-01 09:58:01, 2026-01-02 12:00:00 (UTC)." in page
+    assert "In that of 2026-01-02 12:00:00: hopping, w1-100." in page
+    assert "| raw consume (floor) | 3,000 |  | 1,500 |" in page, "no ratio between two runs"
 
 
 def test_bars_name_workloads_and_contestants_that_there_are():
@@ -249,6 +277,15 @@ def test_rounds_go_forth_and_back_and_some_have_fewer_turns(tmp_path, monkeypatc
     once = ["w1-100k:hand", "w1-100k:quix", "stateless:hand"]
     assert played == [*once, "stateless:hand", "w1-100k:hand", "w1-100k:hand", "stateless:hand"], "quix has one turn there"
     assert len(results.load(tmp_path / "results.json").runs) == 7
+
+
+def test_an_input_is_read_once_before_the_turns_that_read_it(tmp_path, monkeypatch):
+    playing, _ = play(tmp_path, monkeypatch)
+    read: list[str] = []
+    monkeypatch.setattr(job, "run", lambda name, told, **_: read.append(f"{name} {told.source} {told.app}"))
+    for of in (workloads.BIDS_5M, workloads.BIDS_5M, workloads.BIDS_1M, workloads.BIDS_5M):
+        suite._warm(playing, of, Job("", "app", of.name, "out", 1))
+    assert read == ["floor bids-5m app-warm", "floor bids-1m app-warm", "floor bids-5m app-warm"], "in a group of its own"
 
 
 def test_who_fails_plays_no_more_and_the_others_go_on(tmp_path, monkeypatch):
