@@ -173,7 +173,8 @@ def _machine(results: Results) -> Iterator[str]:
     if runs:
         yield f"Measured in {'one run' if len(runs) == 1 else f'{len(runs)} runs'}, begun at {', '.join(runs)} (UTC)."
     for begun in runs[1:]:
-        yield f"In that of {begun}: {', '.join(dict.fromkeys(run.workload for run in results.runs if run.begun == begun))}."
+        pairs = dict.fromkeys(f"{run.workload}:{run.contestant}" for run in results.runs if run.begun == begun)
+        yield f"In that of {begun}: {', '.join(pairs)}."
     if results.scale != 1:
         yield f"**At {results.scale:g} of the records**: good for nothing but to see that all goes through."
     yield ""

@@ -95,8 +95,7 @@ class Results:
 
     def figures(self) -> Iterator[dict[str, Any]]:
         for run in self.runs:
-            told = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(run).items()}
-            yield told | {"per_cpu_second": round(run.per_cpu_second)}
+            yield asdict(run) | {"per_cpu_second": round(run.per_cpu_second)}
 
 
 def without_paths(text: str) -> str:

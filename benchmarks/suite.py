@@ -230,6 +230,7 @@ def _turn(play: Play, workload: Workload, name: str, turn: int) -> Run:
     of = workload.input_of(name)
     made = play.made[of.name]
     if workload is workloads.WORKLOADS_BY_NAME["restore"]:
+        play.warm = None  # it reads a topic of its own
         found = restore.run(play.at, len(made), turn=turn)
         restored = restore.restored(found, len(made))
         return _run(play, workload, name, turn, found, restored.rows)
@@ -272,7 +273,7 @@ def _expected(play: Play, workload: Workload, of: Input) -> Rows:
 
 def _run(play: Play, workload: Workload, name: str, turn: int, found: Measured, written: int) -> Run:
     figures = {
-        each: getattr(found, each)
+        each: round(getattr(found, each), 4)  # as they are kept, so that the page is the same when it is written from the file
         for each in ("records", "wall_s", "cpu_s", "process_cpu_s", "start_s", "start_cpu_s", "peak_mb")
     }
     return Run(workload.name, name, turn, results=written, at=_now("%Y-%m-%d %H:%M"), begun=play.begun, **figures)

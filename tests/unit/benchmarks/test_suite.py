@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import bars, job, report, results, suite, workloads
+from benchmarks import bars, job, report, restore, results, suite, workloads
 from benchmarks.bars import BARS, Verdict
 from benchmarks.contestants import catalogue
 from benchmarks.contestants.catalogue import CONTESTANTS, AbsentError
-from benchmarks.job import Job
+from benchmarks.job import Job, Measured
 from benchmarks.results import Results, Run
 
 RUN = Run("w1-100", "streamkit", 0, 1_000, 10, 2.0, 1.0, 1.5, 0.5, 0.25, 80, "2026-01-01 10:00", "2026-01-01 09:58:01")
@@ -172,7 +173,7 @@ def test_the_page_tells_in_which_run_something_was_measured(tmp_path):
     again.add(replace(RUN, contestant="floor", begun="2026-01-02 12:00:00", records=3_000_000))
     page = report.page(again)
     assert "Measured in 2 runs, begun at 2026-01-01 09:58:01, 2026-01-02 12:00:00 (UTC)." in page
-    assert "In that of 2026-01-02 12:00:00: hopping, w1-100." in page
+    assert "In that of 2026-01-02 12:00:00: hopping:streamkit, w1-100:floor." in page
     assert "| raw consume (floor) | 3,000 |  | 1,500 |" in page, "no ratio between two runs"
 
 
@@ -199,6 +200,23 @@ def test_the_page_has_every_workload_and_every_reason(tmp_path):
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert {row.count("|") for row in rows} == {5, len(report.HEADINGS) + 1}
     report.show(found)
+
+
+def test_the_page_and_the_picture_are_those_of_the_results(tmp_path):
+    published = suite.Settings(())
+    found = results.load(published.figures)
+    report.write(found, tmp_path)
+    for name in ("benchmarks.md", "benchmarks.svg"):
+        assert (published.page / name).read_text() == (tmp_path / name).read_text(), "make bench ARGS=--report writes it anew"
+    assert json.loads(published.figures.read_text())["bars"] == [bar.figures(found) for bar in BARS]
+
+
+def test_figures_are_the_same_before_and_after_they_are_kept(tmp_path, monkeypatch):
+    playing, _ = play(tmp_path, monkeypatch)
+    ran = Measured(7, *(each / 7 for each in range(1, 6)), 80, [])
+    playing.results.add(suite._run(playing, workloads.WORKLOADS_BY_NAME["w1-100"], "hand", 0, ran, 3))
+    results.save(playing.results, tmp_path / "results.json", [])
+    assert results.load(tmp_path / "results.json").runs == playing.results.runs
 
 
 def test_the_picture_is_well_formed_and_has_who_has_no_figure():
@@ -279,13 +297,46 @@ def test_rounds_go_forth_and_back_and_some_have_fewer_turns(tmp_path, monkeypatc
     assert len(results.load(tmp_path / "results.json").runs) == 7
 
 
-def test_an_input_is_read_once_before_the_turns_that_read_it(tmp_path, monkeypatch):
-    playing, _ = play(tmp_path, monkeypatch)
-    read: list[str] = []
-    monkeypatch.setattr(job, "run", lambda name, told, **_: read.append(f"{name} {told.source} {told.app}"))
-    for of in (workloads.BIDS_5M, workloads.BIDS_5M, workloads.BIDS_1M, workloads.BIDS_5M):
-        suite._warm(playing, of, Job("", "app", of.name, "out", 1))
-    assert read == ["floor bids-5m app-warm", "floor bids-1m app-warm", "floor bids-5m app-warm"], "in a group of its own"
+class Stage:
+    """A broker with topics that nobody reads or writes."""
+
+    bootstrap = ""
+
+    def name(self, what: str) -> str:
+        return what
+
+    def create(self, topics: dict[str, int]) -> None: ...
+    def clear(self, prefix: str) -> None: ...
+
+
+def test_an_input_is_read_once_before_the_turns_that_read_it(monkeypatch):
+    read: list[tuple[str, str]] = []
+    ran = Measured(0, 1.0, 1.0, 1.0, 0.0, 0.0, 1, [{"event": "restored", "rows": 0, "records": 0, "seconds": 1.0}])
+
+    def run(name, told, **_):
+        assert name == "floor"
+        read.append((told.source, told.app))
+        return ran
+
+    monkeypatch.setattr(job, "run", run)
+    monkeypatch.setattr(restore, "run", lambda *_, **__: ran)
+    playing = suite.Play(suite.parse([]), Stage(), Results(), {"floor": catalogue.Program((), "1")})
+    for name in ("w1-100", "w1-100", "w1-100k", "restore", "w1-100k"):
+        workload = workloads.WORKLOADS_BY_NAME[name]
+        contestant = "streamkit" if name == "restore" else "floor"
+        of = workload.input_of(contestant).name
+        playing.made[of] = ()
+        playing.expected[name, of] = {}
+        suite._turn(playing, workload, contestant, 0)
+    assert read == [
+        ("bids-5m", "w1-100-floor-0-app-warm"),  # in a group of its own
+        ("bids-5m", "w1-100-floor-0-app"),
+        ("bids-5m", "w1-100-floor-0-app"),
+        ("bids-100k", "w1-100k-floor-0-app-warm"),
+        ("bids-100k", "w1-100k-floor-0-app"),
+        ("bids-100k", "w1-100k-floor-0-app-warm"),  # the restore came between
+        ("bids-100k", "w1-100k-floor-0-app"),
+    ]
 
 
 def test_who_fails_plays_no_more_and_the_others_go_on(tmp_path, monkeypatch):
